@@ -1,0 +1,44 @@
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+CONFIG ?= configs/synthetic.toml
+FOLDERS := cluster features models retrieval train tune serve benchmarks tests
+
+.PHONY: help setup demo serve test check format bench quality clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## make .venv and install the pinned set into it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --progress-bar off -c constraints.txt -e '.[cpu,dev]'
+	@touch $@
+
+demo: setup ## synthetic world to recommendations over HTTP, printed as tables
+	$(PYTHON) -m serve.demo $(CONFIG)
+
+serve: setup ## keep the service of CONFIG=configs/NAME.toml up
+	$(PYTHON) -m serve $(CONFIG)
+
+test: setup ## every test but the long quality runs
+	$(PYTHON) -m pytest -m 'not long and not gpu'
+
+check: setup ## lint, format, types and import contracts; changes nothing
+	$(VENV)/bin/ruff check $(FOLDERS)
+	$(VENV)/bin/ruff format --check $(FOLDERS)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: setup ## mend formatting and what the linter can
+	$(VENV)/bin/ruff check --fix $(FOLDERS)
+	$(VENV)/bin/ruff format $(FOLDERS)
+
+bench: setup ## measure; results go to benchmarks/results/
+	$(PYTHON) -m benchmarks.serve_http configs/kuairand.toml
+
+quality: setup ## the long quality floors on real data
+	$(PYTHON) -m pytest tests/quality -m 'not gpu'
+
+clean: ## remove what tools leave behind, keep artifacts and .venv
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

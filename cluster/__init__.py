@@ -1,0 +1,1 @@
+"""Where it all runs: configuration, storage, the Ray session, jobs."""

@@ -1,0 +1,65 @@
+"""The Ray session: join a cluster or start a local one, with the environment that Ray needs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from cluster.config import ClusterConfig
+
+# Read by Ray before it starts; measured reasons are in the README's operations chapter.
+ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+# glibc otherwise gives large temporaries back to the kernel at every training step.
+WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+
+def prepare_environment() -> None:
+    """Set what Ray reads at start, leaving what the user has set."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def cluster_address(config: ClusterConfig) -> str | None:
+    """Return the cluster to join, None for a local one; a submitted job finds its own."""
+    return config.address or os.environ.get("RAY_ADDRESS")
+
+
+@contextmanager
+def session(config: ClusterConfig) -> Iterator[None]:
+    """Join or start Ray for the block; a session that was already open is left open."""
+    if ray.is_initialized():
+        yield
+        return
+    prepare_environment()
+    address = cluster_address(config)
+    if address:
+        ray.init(address=address, log_to_driver=False)
+    else:
+        ray.init(
+            num_cpus=config.num_cpus,
+            object_store_memory=config.object_store_mb * 2**20,
+            include_dashboard=config.dashboard,
+            log_to_driver=False,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def repository_root() -> Path:
+    """Return the folder that holds ours, for workers' import path."""
+    return Path(__file__).resolve().parent.parent

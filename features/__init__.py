@@ -1,0 +1,1 @@
+"""What the models see, the same code offline and online."""

@@ -1,0 +1,1 @@
+"""Adapters from raw data to the canonical tables."""

@@ -1,0 +1,1 @@
+"""Online feature stores: one record per user."""

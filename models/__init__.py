@@ -1,0 +1,1 @@
+"""Plain torch modules shared by training and serving, and the bundle."""

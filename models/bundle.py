@@ -1,0 +1,135 @@
+"""The bundle: one folder with everything that one version of a recommender needs."""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cluster.errors import InputError
+from cluster.storage import MANIFEST, content_hash
+from features.assembly import Assembler
+from features.catalogue import Catalogue
+from features.encoding import Encoder
+from features.schema import Schema
+from features.vocabulary import Vocabularies
+
+PROGRAMS = ("user_tower", "item_tower", "ranker_user", "ranker_items")
+CHUNK = 1 << 20
+
+
+class Bundle:
+    """An opened, verified bundle.
+
+    Layout: `manifest.json`, `schema.json`, `config.json` (resolved settings), `metrics.json` (the
+    report), `profile.json`, `vocabularies/`, `catalogue/`, the exported programs
+    `<name>.pt2`, `item_vectors.npy` (items + 1, dim) float32 unit-norm with row 0 zero,
+    `item_counts.npy` (items + 1, item entities, 1 + tasks), `context_counts/<entity>.npy`
+    (rows, 1 + tasks) for user-attribute and context entities, `popularity.npy` (items + 1,)
+    time-decayed positives, `index/`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = _verified(folder)
+        self.id: str = self.manifest["id"]
+        self.schema = Schema.open(folder)
+        if self.schema.fingerprint != self.manifest["fingerprint"]:
+            raise InputError(
+                f"{folder}: bundle of schema {self.manifest['fingerprint']}, but its schema.json "
+                f"is {self.schema.fingerprint}"
+            )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The settings it was made with."""
+        config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
+        return config
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Encodes users, contexts and items as this version's models expect."""
+        return Encoder(self.schema, Vocabularies.open(self.folder / "vocabularies"))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The items."""
+        return Catalogue.open(self.folder / "catalogue")
+
+    @cached_property
+    def assembler(self) -> Assembler:
+        """Turns rows into model inputs."""
+        return Assembler(self.schema, self.catalogue)
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Memory-map `<name>.npy`."""
+        array: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return array
+
+    def program(self, name: str) -> torch.nn.Module:
+        """Load one of PROGRAMS as a callable module."""
+        assert name in PROGRAMS, name
+        return torch.export.load(self.folder / f"{name}.pt2").module()
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> str:
+    """Write the manifest of a complete bundle folder, last; return the bundle's id.
+
+    Args:
+        folder: everything but `manifest.json`.
+        facts: recorded in the manifest: recommender, fingerprint, created_at, ...
+    """
+    files = {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": _hash(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    identity = content_hash(files)
+    manifest = {"id": identity, **facts, "files": files}
+    partial = folder / f".{MANIFEST}"
+    partial.write_text(json.dumps(manifest, indent=1))
+    partial.replace(folder / MANIFEST)
+    return identity
+
+
+def verify_content(folder: Path) -> None:
+    """Compare every file's hash with the manifest.
+
+    Raises:
+        InputError: names the first file that differs.
+    """
+    for name, facts in _verified(folder)["files"].items():
+        if _hash(folder / name) != facts["sha256"]:
+            raise InputError(f"{folder / name}: content differs from the bundle's manifest")
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """Read the manifest and check that every file is there at its full size."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        files = manifest["files"].items()
+    except FileNotFoundError:
+        raise InputError(f"{folder}: not a bundle: no {MANIFEST}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError):
+        raise InputError(f"{folder / MANIFEST}: not a bundle manifest") from None
+    for name, facts in files:
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size is None:
+            raise InputError(f"{folder / name}: missing from the bundle")
+        if size != facts["bytes"]:
+            raise InputError(
+                f"{folder / name}: truncated bundle: {size} bytes instead of {facts['bytes']}"
+            )
+    return manifest
+
+
+def _hash(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

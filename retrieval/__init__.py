@@ -1,0 +1,1 @@
+"""Bundle and catalogue to index to candidates."""

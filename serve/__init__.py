@@ -1,0 +1,1 @@
+"""Request to ranked items, on Ray Serve."""

@@ -1,0 +1,1 @@
+"""Examples to bundle, on Ray Train."""

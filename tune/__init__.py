@@ -1,0 +1,1 @@
+"""Many trainings to the best config, on Ray Tune."""
