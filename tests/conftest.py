@@ -1,0 +1,58 @@
+"""Fixtures that several layers share: the tiny world, prepared, trained and published once."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cluster.storage import Storage
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ROOT / "tests" / "tiny.toml"
+COMMAND_TIMEOUT_S = 300
+
+
+def run_command(
+    folder: str, *arguments: str, config: Path = TINY
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m FOLDER CONFIG ARGUMENTS` from the repository root."""
+    return subprocess.run(
+        [sys.executable, "-m", folder, str(config), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
+
+
+def succeed(folder: str, arguments: Sequence[str]) -> None:
+    """Run a command and fail the test with its output unless it exits 0."""
+    done = run_command(folder, *arguments)
+    assert done.returncode == 0, f"python -m {folder}:\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root with the tiny world prepared by `python -m features`."""
+    root = tmp_path_factory.mktemp("tiny")
+    succeed("features", ["--set", f"storage.root={root}"])
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_storage(tiny_root: Path) -> Storage:
+    """The storage that holds the tiny world's prepared data."""
+    return Storage(str(tiny_root), "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_root(tiny_root: Path) -> Path:
+    """The tiny world's root with both models trained and a champion bundle published."""
+    succeed(
+        "train", ["--set", f"storage.root={tiny_root}", "--report", str(tiny_root / "report.json")]
+    )
+    succeed("retrieval", ["--set", f"storage.root={tiny_root}"])
+    return tiny_root
