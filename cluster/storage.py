@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import fsspec
 from pyarrow import fs
 
 from cluster.errors import ConfigError
@@ -21,7 +22,7 @@ class Storage:
     """Named artifact folders of one recommender, each complete once its manifest exists.
 
     Args:
-        root: a path, or a URI that pyarrow opens (`s3://`, `gs://`, `file://`).
+        root: a path, or a URI that pyarrow or fsspec opens (`s3://`, `gs://`, `abfs://`).
         recommender: the folder under the root that holds this recommender's artifacts.
 
     A remote artifact is read through a local copy, because models and shards are memory-mapped.
@@ -126,8 +127,17 @@ def _cache_path(root: str) -> Path:
 
 
 def _open(root: str) -> tuple[fs.FileSystem, str]:
+    """Open a URI with pyarrow, or with fsspec where pyarrow does not know the scheme."""
     try:
         filesystem, base = fs.FileSystem.from_uri(root)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"storage.root: cannot open {root!r}: {error}") from None
+    except (OSError, ValueError):
+        filesystem, base = _open_with_fsspec(root)
     return filesystem, base.rstrip("/")
+
+
+def _open_with_fsspec(root: str) -> tuple[fs.FileSystem, str]:
+    try:
+        opened, base = fsspec.url_to_fs(root)
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigError(f"storage.root: cannot open {root!r}: {error}") from None
+    return fs.PyFileSystem(fs.FSSpecHandler(opened)), str(base)

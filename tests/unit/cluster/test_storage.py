@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_an_unknown_scheme_is_a_wrong_use() -> None:
 def test_content_hashes_ignore_the_order_of_keys() -> None:
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
     assert content_hash({"a": 1}) != content_hash({"a": 2})
+
+
+def test_a_remote_root_keeps_artifacts_and_refreshes_local_copies(tmp_path: Path) -> None:
+    root = f"memory://{tmp_path.name}"
+    writer = Storage(root, "shop")
+    publish(writer, "bundles/a", 1)
+    shutil.rmtree(writer.local)
+    assert Storage(root, "shop").manifest("bundles/a") == {"id": 1}
+    publish(writer, "bundles/a", 2)
+    assert (Storage(root, "shop").fetch("bundles/a") / "value.txt").read_text() == "2"
+    assert not writer.exists("bundles/b")
+    shutil.rmtree(writer.local.parent)
