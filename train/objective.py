@@ -1,7 +1,8 @@
-"""What the training loop needs to know of a model: batches, a loss, a validation figure."""
+"""What training needs to know of a model: batches, a loss, figures, exported programs."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -9,7 +10,11 @@ Batch = dict[str, torch.Tensor]
 
 
 class Objective(Protocol):
-    """One model's training, without a word about workers, devices or checkpoints."""
+    """One model's training, without a word about workers, devices or checkpoints.
+
+    The loop moves the model and the batches to the device, seeds torch's generator anew before
+    every step, and puts the model into training or evaluation mode.
+    """
 
     model: torch.nn.Module
     """`model(batch)` returns (loss, parts): a scalar and named detached scalars for the log.
@@ -26,9 +31,32 @@ class Objective(Protocol):
         ...
 
     def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
-        """Yield one worker's batches, a function of (seed, epoch, rank, num_workers) alone."""
+        """Yield one worker's batches, a function of (seed, epoch, rank, num_workers) alone.
+
+        Randomness comes from a generator of its own, never from torch's global one.
+        """
         ...
 
     def validate(self) -> dict[str, float]:
         """Compute figures on the validation split; called on rank 0 between epochs."""
+        ...
+
+
+class Trainee(Objective, Protocol):
+    """An objective whose model is then judged on the test split and exported for serving.
+
+    Built as `Class(settings: TrainSettings, examples: Examples)`; train/trainees.py lists them.
+    """
+
+    def evaluate(self, predictions_path: Path) -> dict[str, Any]:
+        """Compute the test figures and write the predictions that they were computed from.
+
+        Returns:
+            This model's parts of the report: "retrieval", or "ranking" and "ranking_floor"; and
+            "slices" as {"new_users": {"retrieval" | "ranking": {...}}, "new_items": {...}}.
+        """
+        ...
+
+    def export(self, folder: Path) -> None:
+        """Write the exported programs `<name>.pt2` that serving loads."""
         ...

@@ -1,0 +1,60 @@
+"""The section `[train]`: what is trained, on how many workers, for how long."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cluster.config import Section
+from features.config import FeatureSettings
+from models.config import ModelsConfig
+
+ModelName = Literal["retrieval", "ranking"]
+
+
+class ModelTraining(Section):
+    """What the training of every model is told; each model's section adds its own keys."""
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
+    """Examples of one worker's step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    patience: int = Field(default=2, ge=1)
+    """Epochs without a better validation figure after which training stops."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs matrix products in bfloat16 under autocast; weights stay in float32."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Time after which training stops, in the middle of an epoch if need be."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    """A checkpoint is written after every epoch, and this often within a long one."""
+    seed: int = Field(default=0, ge=0)
+
+
+class RetrievalTraining(ModelTraining):
+    """`[train.retrieval]`: the two-tower model."""
+
+
+class RankingTraining(ModelTraining):
+    """`[train.ranking]`: the ranker."""
+
+
+class TrainConfig(Section):
+    """`[train]`."""
+
+    models: tuple[ModelName, ...] = Field(default=("retrieval", "ranking"), min_length=1)
+    num_workers: int = Field(default=1, ge=0)
+    """Data-parallel Ray Train workers; 0 trains in the command's own process without Ray."""
+    cpus_per_worker: int | None = Field(default=None, ge=1)
+    """Cores, and so threads, of a worker; None shares out the cluster's."""
+    use_gpu: bool = False
+    max_failures: int = Field(default=2, ge=0)
+    """Lost workers after which training gives up; each time it resumes from a checkpoint."""
+    retrieval: RetrievalTraining = RetrievalTraining()
+    ranking: RankingTraining = RankingTraining()
+
+
+class TrainSettings(FeatureSettings):
+    """What `python -m train` reads."""
+
+    models: ModelsConfig = ModelsConfig()
+    train: TrainConfig = TrainConfig()
