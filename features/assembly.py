@@ -20,8 +20,10 @@ class Assembler:
     """Turns rows and counts into the named arrays that the models take.
 
     User inputs (batch, ...): `user_codes, user_multi, user_numbers, context_codes,
-    context_numbers, user_rates, history_codes, history_multi, history_numbers, history_gaps`;
-    the history is chronological from index 0 and padded at its end, padding has gap code 0.
+    context_numbers, user_rates, history_codes, history_multi, history_numbers, history_gaps,
+    history_steps`; the history is chronological from index 0 and padded at its end. Gaps tell the
+    time from each event to the request, steps to the next event (the last one's to the request);
+    their codes are 0 in padding.
     Item inputs (..., features): `item_codes, item_multi, item_numbers, item_age, item_rates`.
     Codes are int64, everything else float32.
     """
@@ -62,6 +64,7 @@ class Assembler:
             "history_multi": items.multi.astype(np.int64),
             "history_numbers": items.numbers,
             "history_gaps": self._gaps(timestamps_ms, history, history_ms),
+            "history_steps": self._steps(timestamps_ms, history, history_ms),
         }
 
     def item_inputs(
@@ -93,12 +96,21 @@ class Assembler:
         history: npt.NDArray[Any],
         history_ms: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
-        """Return log2 buckets of the seconds since each history item, 1..32; 0 is padding."""
-        if not self.schema.has_time:
-            return (history > 0).astype(np.int64)
-        seconds = np.maximum(timestamps_ms[:, None] - history_ms, 0) // 1000
-        codes = np.clip(np.floor(np.log2(1.0 + seconds)), 0, GAP_ROWS - 2) + 1
-        return np.where(history > 0, codes, 0).astype(np.int64)
+        elapsed_ms = timestamps_ms[:, None] - history_ms
+        return np.where(history > 0, gap_codes(elapsed_ms, has_time=self.schema.has_time), 0)
+
+    def _steps(
+        self,
+        timestamps_ms: npt.NDArray[np.int64],
+        history: npt.NDArray[Any],
+        history_ms: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        is_real = history > 0
+        request_ms = timestamps_ms[:, None]
+        next_ms = np.concatenate([history_ms[:, 1:], request_ms], axis=1)
+        is_followed = np.concatenate([is_real[:, 1:], np.zeros_like(is_real[:, :1])], axis=1)
+        elapsed_ms = np.where(is_followed, next_ms, request_ms) - history_ms
+        return np.where(is_real, gap_codes(elapsed_ms, has_time=self.schema.has_time), 0)
 
     def _age(
         self, published_ms: npt.NDArray[np.int64], timestamps_ms: npt.NDArray[np.int64]
@@ -108,3 +120,12 @@ class Assembler:
         hours = np.maximum(timestamps_ms - published_ms, 0) / HOUR_MS
         age = np.where(is_known, np.log1p(hours) / AGE_SCALE, 0.0)
         return np.stack([is_known, age], axis=-1).astype(np.float32)
+
+
+def gap_codes(elapsed_ms: npt.NDArray[np.int64], *, has_time: bool) -> npt.NDArray[np.int64]:
+    """Return log2 buckets of elapsed seconds, 1..32; all 1 for order-only data."""
+    if not has_time:
+        return np.ones(elapsed_ms.shape, np.int64)
+    seconds = np.maximum(elapsed_ms, 0) // 1000
+    codes = np.clip(np.floor(np.log2(1.0 + seconds)), 0, GAP_ROWS - 2) + 1
+    return codes.astype(np.int64)
