@@ -1,0 +1,49 @@
+"""`[serve.deployments.<name>]`: replicas, autoscaling and hardware of each deployment."""
+
+from pydantic import Field, model_validator
+
+from cluster.config import Section
+
+
+class DeploymentConfig(Section):
+    """One deployment's size; `num_cpus` and `num_gpus` are what Ray reserves for each replica."""
+
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    """Above `min_replicas`, Ray Serve scales with the requests in flight."""
+    target_ongoing_requests: float = Field(default=4.0, gt=0)
+    upscale_delay_s: float = Field(default=1.0, ge=0)
+    downscale_delay_s: float = Field(default=60.0, ge=0)
+    look_back_period_s: float = Field(default=2.0, gt=0)
+    max_ongoing_requests: int = Field(default=32, ge=1)
+    """Requests that one replica works on at a time."""
+    max_queued_requests: int = Field(default=64, ge=0)
+    """Requests that wait before the ingress refuses with 429."""
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _bounds_fit(self) -> "DeploymentConfig":
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"max_replicas {self.max_replicas} is below min_replicas {self.min_replicas}"
+            )
+        return self
+
+    @property
+    def is_autoscaled(self) -> bool:
+        """Whether the number of replicas follows the load."""
+        return self.max_replicas > self.min_replicas
+
+
+class DeploymentsConfig(Section):
+    """`[serve.deployments]`: "fused" has a gateway only, "split" all four.
+
+    The defaults let either topology start on a machine with two cores.
+    """
+
+    gateway: DeploymentConfig | None = None
+    """None reserves one CPU when it holds every stage, a fifth when the stages are elsewhere."""
+    retriever: DeploymentConfig = DeploymentConfig(num_cpus=0.5)
+    ranker: DeploymentConfig = DeploymentConfig()
+    reranker: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
