@@ -2,30 +2,50 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from cluster.config import Section
+
+MIN_TEMPERATURE = 0.025
 
 
 class TwoTowerConfig(Section):
     """`[models.two_tower]`."""
 
     dim: int = Field(default=64, ge=4)
+    """Width of the user tower and of both towers' vectors."""
+    attribute_dim: int = Field(default=16, ge=1)
+    """Width of one attribute's embedding; item ids have the full width."""
     layers: int = Field(default=2, ge=0)
     """Transformer blocks of the user tower; 0 pools the history's mean."""
     heads: int = Field(default=4, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    temperature: float = Field(default=0.05, gt=0)
+    id_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of items whose id a training step hides, so that attributes alone place new items."""
+    context_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of context values that training replaces by "unknown"."""
+    temperature: float = Field(default=0.05, ge=MIN_TEMPERATURE)
+    """Where the learned temperature starts."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "TwoTowerConfig":
+        if self.dim % self.heads:
+            raise ValueError(f"heads = {self.heads} does not divide dim = {self.dim}")
+        return self
 
 
 class RankerConfig(Section):
     """`[models.ranker]`."""
 
     embedding_dim: int = Field(default=16, ge=1)
+    value_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of feature values that training replaces by "unknown"."""
+    width: int = Field(default=64, ge=1)
+    """Size of the projected user and of the projected item."""
     cross_layers: int = Field(default=2, ge=0)
     cross_rank: int = Field(default=64, ge=1)
     experts: int = Field(default=3, ge=1)
-    expert_dims: tuple[int, ...] = (128, 64)
+    expert_dims: tuple[PositiveInt, ...] = Field(default=(128, 64), min_length=1)
     mixture: Literal["shared", "mmoe", "ple"] = "mmoe"
     attention_dim: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)

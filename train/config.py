@@ -37,6 +37,11 @@ class RetrievalTraining(ModelTraining):
 class RankingTraining(ModelTraining):
     """`[train.ranking]`: the ranker."""
 
+    embedding_weight_decay: float = Field(default=0.1, ge=0)
+    """Weight decay of the embedding tables: rare values stay near zero."""
+    validation_rows: int = Field(default=200_000, ge=1)
+    """Validation impressions that early stopping looks at, evenly spaced."""
+
 
 class TrainConfig(Section):
     """`[train]`."""

@@ -1,0 +1,46 @@
+"""Modules to exported programs: aten operators only, any number of rows."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim
+
+from models.ranker import ITEM_INPUTS, USER_INPUTS, ItemsProgram, Ranker, UserProgram
+
+Tensors = dict[str, torch.Tensor]
+
+
+def export_ranker(ranker: Ranker, example: Tensors, folder: Path) -> None:
+    """Write `ranker_user.pt2` and `ranker_items.pt2`.
+
+    Args:
+        ranker: the trained model.
+        example: its inputs, of any number of rows.
+        folder: where the programs go.
+    """
+    user = rows(example, USER_INPUTS, 1)
+    items = rows(example, ITEM_INPUTS, 2)
+    user_program, items_program = UserProgram(ranker), ItemsProgram(ranker)
+    save_program(user_program, (user,), None, folder / "ranker_user.pt2")
+    with torch.inference_mode():
+        state = user_program.eval()(user)
+    many = {name: {0: Dim("candidates")} for name in items}
+    shapes = (({},) * len(state), many)
+    save_program(items_program, (state, items), shapes, folder / "ranker_items.pt2")
+
+
+def rows(example: Tensors, names: tuple[str, ...], size: int) -> Tensors:
+    """Return `size` rows of the named inputs, repeating what there is."""
+    return {name: example[name][torch.arange(size) % len(example[name])].clone() for name in names}
+
+
+def save_program(module: nn.Module, inputs: tuple[Any, ...], shapes: Any, path: Path) -> None:
+    """Export a module in evaluation mode with example inputs and dynamic shapes, and write it."""
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        program = torch.export.export(module, inputs, dynamic_shapes=shapes)
+    module.train(was_training)
+    torch.export.save(program, path)

@@ -1,0 +1,150 @@
+"""The multi-task ranker: what each task would say of a user, a context and candidate items."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from features.schema import Schema
+from models.config import RankerConfig
+from models.cross import CrossNetwork
+from models.embedding import FeatureEmbedding
+from models.heads import TaskHeads, user_side_entities
+from models.mixture import ExpertMixture
+from models.target_attention import TargetAttention
+
+USER_INPUTS = (
+    "user_codes",
+    "user_multi",
+    "user_numbers",
+    "context_codes",
+    "context_numbers",
+    "user_rates",
+    "history_codes",
+    "history_multi",
+    "history_numbers",
+    "history_gaps",
+    "history_steps",
+)
+ITEM_INPUTS = ("item_codes", "item_multi", "item_numbers", "item_age", "item_rates")
+AGE_WIDTH = 2
+
+State = tuple[Tensor, ...]
+Inputs = Mapping[str, Tensor]
+
+
+class Ranker(nn.Module):
+    """Target attention, cross network, mixture of experts and a head per task.
+
+    Everything that depends only on the user and the context is computed by `user_side`, once per
+    request; `item_side` does the rest for every candidate. Inputs are the assembler's.
+
+    Args:
+        config: its shape.
+        schema: of the inputs and tasks.
+    """
+
+    def __init__(self, config: RankerConfig, schema: Schema) -> None:
+        super().__init__()
+        dim, share = config.embedding_dim, config.value_dropout
+        self.user = FeatureEmbedding(schema, "user", dim, value_dropout=share)
+        self.context = FeatureEmbedding(schema, "context", dim)
+        self.item = FeatureEmbedding(schema, "item", dim, value_dropout=share)
+        rates = 1 + len(schema.tasks)
+        user_rates = rates * len(user_side_entities(schema))
+        item_rates = rates * len(schema.entities_of("item"))
+        attended = config.attention_dim
+        self.attention = TargetAttention(self.item.width, attended)
+        width = config.width
+        user_width = self.user.width + self.context.width + user_rates + attended
+        self.user_projection = _projection(user_width, width, config.dropout)
+        item_width = self.item.width + AGE_WIDTH + item_rates
+        self.item_projection = _projection(item_width, width, config.dropout)
+        self.cross = CrossNetwork(
+            width, width + attended, layers=config.cross_layers, rank=config.cross_rank
+        )
+        self.mixture = ExpertMixture(
+            self.cross.width,
+            config.expert_dims,
+            experts=config.experts,
+            tasks=len(schema.tasks),
+            kind=config.mixture,
+            dropout=config.dropout,
+        )
+        self.heads = TaskHeads(schema, config.expert_dims[-1])
+
+    def user_side(self, inputs: Inputs) -> State:
+        """Compute a state from the user inputs (batch, ...)."""
+        history = self.item(
+            inputs["history_codes"], inputs["history_multi"], inputs["history_numbers"]
+        )
+        projected, mask = self.attention.user_side(
+            history, inputs["history_gaps"], inputs["history_steps"]
+        )
+        parts = [
+            self.user(inputs["user_codes"], inputs["user_multi"], inputs["user_numbers"]),
+            self.context(inputs["context_codes"], None, inputs["context_numbers"]),
+            inputs["user_rates"],
+            self.attention.mean(projected, mask),
+        ]
+        user = self.user_projection(torch.cat(parts, dim=-1))
+        rate_logits = self.heads.user_rates(inputs["user_rates"])
+        return user, self.cross.user_side(user), projected, mask, rate_logits
+
+    def item_side(self, state: State, inputs: Inputs) -> Tensor:
+        """Return logits (batch, n, tasks) of item inputs (batch, n, ...)."""
+        user, crossed_user, projected, mask, rate_logits = state
+        item = self.item(inputs["item_codes"], inputs["item_multi"], inputs["item_numbers"])
+        attended = self.attention.item_side(projected, mask, item)
+        known = torch.cat([item, inputs["item_age"], inputs["item_rates"]], dim=-1)
+        items = torch.cat([self.item_projection(known), attended], dim=-1)
+        features = self.mixture(self.cross.item_side(user, crossed_user, items))
+        logits: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
+        return logits
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return logits (batch, tasks) of pairs: user and item inputs, row by row."""
+        items = {name: inputs[name].unsqueeze(1) for name in ITEM_INPUTS}
+        return self.item_side(self.user_side(inputs), items).squeeze(1)
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Return probabilities and seconds (batch, tasks) of pairs."""
+        return self.heads.predictions(self(inputs))
+
+
+class UserProgram(nn.Module):
+    """The exported half that runs once per request.
+
+    Args:
+        ranker: shared with `ItemsProgram`.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, inputs: dict[str, Tensor]) -> State:
+        """Compute the state of one request, inputs (1, ...)."""
+        return self.ranker.user_side(inputs)
+
+
+class ItemsProgram(nn.Module):
+    """The exported half that runs over a request's candidates.
+
+    Args:
+        ranker: shared with `UserProgram`.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, state: State, inputs: dict[str, Tensor]) -> Tensor:
+        """Return predictions (n, tasks) of candidates (n, ...) under one request's state."""
+        candidates = {name: inputs[name].unsqueeze(0) for name in ITEM_INPUTS}
+        logits = self.ranker.item_side(state, candidates).squeeze(0)
+        return self.ranker.heads.predictions(logits)
+
+
+def _projection(width: int, out: int, dropout: float) -> nn.Module:
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, out), nn.ReLU())
