@@ -1,0 +1,103 @@
+"""A linear regression with dropout as a trainee: the smallest thing that the loop can train."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from pyarrow import fs
+
+from train.checkpoints import Checkpoints
+from train.config import ModelTraining
+from train.loop import fit
+from train.objective import Batch
+from train.plain import PlainRuntime
+from train.progress import Progress
+
+NUM_ROWS, NUM_INPUTS = 512, 8
+IDENTITY = {"model": "linear", "seed": "0"}
+
+
+class Linear(torch.nn.Module):
+    """y = w x + b with dropout on x."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(NUM_INPUTS, 1)
+        self.dropout = torch.nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, Batch]:
+        """Return the squared error and the bias."""
+        predicted = self.layer(self.dropout(batch["x"])).squeeze(1)
+        loss = torch.nn.functional.mse_loss(predicted.float(), batch["y"])
+        return loss, {"bias": self.layer.bias.detach().sum()}
+
+
+class LinearObjective:
+    """Rows of a known linear law; `batch_size` is split over the workers."""
+
+    monitor = "fit"
+
+    def __init__(
+        self, training: ModelTraining, *, dropout: float = 0.0, step_s: float = 0.0
+    ) -> None:
+        generator = torch.Generator().manual_seed(7)
+        self.x = torch.randn(NUM_ROWS, NUM_INPUTS, generator=generator)
+        self.y = self.x @ torch.arange(1.0, NUM_INPUTS + 1) + 0.5
+        self.training = training
+        self.step_s = step_s
+        torch.manual_seed(training.seed)
+        self.model: torch.nn.Module = Linear(dropout)
+        self.validations = 0
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(self.model.parameters(), lr=self.training.learning_rate)
+
+    def num_steps(self, num_workers: int) -> int:
+        """Steps of a global batch each."""
+        return NUM_ROWS // self.training.batch_size
+
+    def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
+        """Yield this worker's rows of every global batch."""
+        order = np.random.default_rng((self.training.seed, epoch)).permutation(NUM_ROWS)
+        for step in range(self.num_steps(num_workers)):
+            rows = order[step * self.training.batch_size :][: self.training.batch_size]
+            time.sleep(self.step_s)
+            index = torch.from_numpy(rows[rank::num_workers].copy())
+            yield {"x": self.x[index], "y": self.y[index]}
+
+    def validate(self) -> dict[str, float]:
+        """Return the negated loss over all rows."""
+        self.validations += 1
+        loss, _ = self.model({"x": self.x, "y": self.y})
+        return {"fit": -float(loss)}
+
+
+class Silence:
+    """A listener that only remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progress] = []
+
+    def tell(self, progress: Progress) -> None:
+        """Remember it."""
+        self.heard.append(progress)
+
+
+def train_slowly(folder: Path) -> None:
+    """Train in this process with checkpoints in `folder`, then write `weights.pt` beside them."""
+    training = ModelTraining(
+        epochs=6, batch_size=32, learning_rate=0.05, patience=9, checkpoint_minutes=0.0005
+    )
+    objective = LinearObjective(training, dropout=0.3, step_s=0.004)
+    checkpoints = Checkpoints(fs.LocalFileSystem(), str(folder / "run"), IDENTITY)
+    fit(objective, training, PlainRuntime(checkpoints, Silence()))
+    torch.save(objective.model.state_dict(), folder / "weights.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train_slowly(Path(sys.argv[1]))

@@ -1,0 +1,217 @@
+"""The training function: the same in a plain process and in every worker of a Ray cluster."""
+
+import math
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from cluster.errors import InputError
+from train.checkpoints import State
+from train.config import ModelTraining
+from train.meter import SAMPLES, Meter
+from train.objective import Batch, Objective
+from train.position import Position
+from train.progress import Progress
+from train.runtime import Runtime
+
+PULSE_STEPS = 10
+"""Steps between two looks at the loss and the clock; each look waits for the device."""
+TELL_S = 0.5
+GO_ON, CHECKPOINT, OUT_OF_TIME = 0, 1, 2
+
+
+def fit(objective: Objective, training: ModelTraining, runtime: Runtime) -> Position:
+    """Train until the epochs, the patience or the time are used up; end with the best weights.
+
+    A training that was interrupted goes on from its last checkpoint and ends with the very weights
+    of one that was not: batches and dropout are functions of (seed, epoch, step, rank) alone.
+
+    Raises:
+        InputError: the loss is not a number any more.
+    """
+    training_run = Fit(objective, training, runtime)
+    training_run.resume()
+    while not training_run.position.is_over:
+        training_run.train_epoch()
+        training_run.validate()
+        training_run.checkpoint()
+    training_run.use_best()
+    return training_run.position
+
+
+class Fit:
+    """One training under way."""
+
+    def __init__(self, objective: Objective, training: ModelTraining, runtime: Runtime) -> None:
+        self.objective = objective
+        self.training = training
+        self.runtime = runtime
+        self.model = objective.model.to(runtime.device)
+        self.replica = _data_parallel(self.model, runtime)
+        self.optimizer = objective.optimizer()
+        self.num_steps = objective.num_steps(runtime.num_workers)
+        self.position = Position()
+        self.meter = Meter()
+        self.best = _copied(self.model)
+        self._clock = self._told = self._saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        state = self.runtime.restore()
+        if state is not None:
+            self.load_state_dict(state)
+
+    def train_epoch(self) -> None:
+        """Run the steps that the current epoch still has."""
+        self.model.train()
+        self.meter.start()
+        for batch in self._batches():
+            self._step(batch)
+            self.position.advance()
+            if self.position.step % PULSE_STEPS == 0 and self._pulse() == OUT_OF_TIME:
+                self.position.is_over = True
+                break
+        self.meter.settle()
+        self._check_loss()
+
+    def validate(self) -> None:
+        """Close the epoch: figures on rank 0, one decision for all workers."""
+        self.model.eval()
+        figures = self._means()
+        if self.runtime.rank == 0:
+            with torch.no_grad(), self._autocast():
+                figures |= self.objective.validate()
+        value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))
+        done = self.position.step
+        is_best = self.position.close_epoch(figures, value, self.training)
+        if is_best:
+            self.best = _copied(self.model)
+        self._tell(self._progress(done, figures, is_epoch=True, is_best=is_best))
+        self.meter = Meter()
+
+    def checkpoint(self) -> None:
+        """Keep where the training stands."""
+        figures = self.position.curves[-1] if self.position.curves else {}
+        self._tick()
+        self.runtime.report(figures, self.state_dict())
+        self._saved = time.monotonic()
+
+    def use_best(self) -> None:
+        """Put the best epoch's weights into the model."""
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def state_dict(self) -> State:
+        """Return everything that a restarted training needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "position": self.position.state_dict(),
+            "meter": self.meter.state_dict(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
+        self.position = Position.from_state_dict(state["position"])
+        self.meter.load_state_dict(state["meter"])
+
+    def _batches(self) -> Iterator[Batch]:
+        rank, num_workers = self.runtime.rank, self.runtime.num_workers
+        batches = self.objective.batches(self.position.epoch, rank, num_workers)
+        return islice(batches, self.position.step, self.num_steps)
+
+    def _step(self, batch: Batch) -> None:
+        device = self.runtime.device
+        self._seed()
+        with self._autocast():
+            loss, parts = self.replica(
+                {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        samples = torch.tensor(float(len(next(iter(batch.values())))))
+        self.meter.add({"loss": loss.detach(), SAMPLES: samples, **parts})
+
+    def _seed(self) -> None:
+        """Seed dropout by the step, so that no generator's state needs to be kept."""
+        position = self.position
+        where = (self.training.seed, position.epoch, position.step, self.runtime.rank)
+        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1)[0]))
+
+    def _pulse(self) -> int:
+        """Look at the loss and the clock; return the decision that all workers share."""
+        self.meter.settle()
+        self._check_loss()
+        self._tick()
+        if time.monotonic() - self._told >= TELL_S:
+            self._tell(self._progress(self.position.step, self.meter.means()))
+        decision = int(self.runtime.agree(self._decision()))
+        if decision == CHECKPOINT:
+            self.checkpoint()
+            self.meter.start()
+        return decision
+
+    def _decision(self) -> int:
+        limit_s = (self.training.max_minutes or math.inf) * 60
+        if self.position.seconds >= limit_s:
+            return OUT_OF_TIME
+        is_due = time.monotonic() - self._saved >= self.training.checkpoint_minutes * 60
+        return CHECKPOINT if is_due else GO_ON
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.position.seconds += now - self._clock
+        self._clock = now
+
+    def _check_loss(self) -> None:
+        if not self.meter.is_finite:
+            where = f"epoch {self.position.epoch + 1}, step {self.position.step}"
+            rate = self.training.learning_rate
+            raise InputError(f"the loss is not finite in {where}: learning_rate is {rate}")
+
+    def _means(self) -> dict[str, float]:
+        means = sorted(self.meter.means().items())
+        rate = self.meter.rate * self.runtime.num_workers
+        return {**{name: self.runtime.mean(value) for name, value in means}, "samples/s": rate}
+
+    def _progress(
+        self, step: int, figures: dict[str, float], *, is_epoch: bool = False, is_best: bool = False
+    ) -> Progress:
+        rate = self.meter.rate * self.runtime.num_workers
+        return Progress(
+            epoch=self.position.epoch + (0 if is_epoch else 1),
+            step=step,
+            num_steps=self.num_steps,
+            total_steps=self.position.total_steps,
+            figures={"samples/s": rate, **figures},
+            is_epoch=is_epoch,
+            is_best=is_best,
+        )
+
+    def _tell(self, progress: Progress) -> None:
+        self._told = time.monotonic()
+        if self.runtime.rank == 0:
+            self.runtime.listener.tell(progress)
+
+    def _autocast(self) -> torch.autocast:
+        is_on = self.training.precision == "bf16"
+        return torch.autocast(self.runtime.device.type, dtype=torch.bfloat16, enabled=is_on)
+
+
+def _data_parallel(model: torch.nn.Module, runtime: Runtime) -> torch.nn.Module:
+    if runtime.num_workers == 1:
+        return model
+    return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+def _copied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
