@@ -1,0 +1,158 @@
+"""The online store in an LMDB file: many processes of one host read it, one at a time writes."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from cluster.errors import InputError
+from features.stores.record import Record
+from features.stores.store import Change
+
+FIRST_MAP_BYTES = 256 * 2**20
+MAX_KEY_BYTES = 511
+MAX_READERS = 1024
+SCAN_ROWS = 1000
+
+
+class LmdbStore:
+    """A `Store` in a folder; every process of the host that opens it shares it.
+
+    Written transactions survive the death of any process at once, and the death of the machine
+    once they were synced: at the latest with the first write `sync_interval_s` after the last
+    sync; an interval of 0 syncs every write.
+
+    Args:
+        folder: made where it is missing; a process opens a folder once.
+        sync_interval_s: seconds between syncs to disk.
+        map_bytes: size of the memory map to begin with; it doubles when it is full.
+    """
+
+    def __init__(
+        self, folder: Path, *, sync_interval_s: float = 1.0, map_bytes: int = FIRST_MAP_BYTES
+    ) -> None:
+        self.folder = folder
+        self.sync_interval_s = sync_interval_s
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._env = lmdb.open(
+                str(folder), map_size=map_bytes, max_dbs=2, sync=False, max_readers=MAX_READERS
+            )
+        except lmdb.Error as error:
+            raise InputError(f"{folder}: cannot open the online store: {error}") from None
+        # A process may resize its map only while none of its transactions is open.
+        self._lock = threading.Lock()
+        with self._transaction(write=True) as transaction:
+            self._users = self._env.open_db(b"users", txn=transaction)
+            self._facts = self._env.open_db(b"facts", txn=transaction)
+        self._synced = time.monotonic()
+
+    def read(self, user_id: str) -> Record | None:
+        """Return a user's record."""
+        packed = self._get(self._users, _key(user_id))
+        return None if packed is None else Record.unpack(packed)
+
+    def update(self, changes: Mapping[str, Change]) -> None:
+        """Replace the records of these users in one transaction."""
+
+        def write(transaction: Any) -> None:
+            for user_id, change in changes.items():
+                key = _key(user_id)
+                packed = transaction.get(key, db=self._users)
+                record = None if packed is None else Record.unpack(packed)
+                transaction.put(key, change(record).pack(), db=self._users)
+
+        self._write(write)
+        if time.monotonic() - self._synced >= self.sync_interval_s:
+            self._sync()
+
+    def delete(self, user_id: str) -> bool:
+        """Erase a user, on disk too."""
+        is_erased: bool = self._write(lambda t: t.delete(_key(user_id), db=self._users))
+        self._sync()
+        return is_erased
+
+    def prune(self, keep: Callable[[Record], bool]) -> int:
+        """Erase every record that `keep` refuses."""
+        return sum(self._prune(keys, keep) for keys in self._key_blocks())
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact about the store itself."""
+        value = self._get(self._facts, name.encode())
+        return None if value is None else value.decode()
+
+    def state(self, name: str, value: str) -> None:
+        """Write a fact and sync everything."""
+        self._write(lambda t: t.put(name.encode(), value.encode(), db=self._facts))
+        self._sync()
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._sync()
+        with self._lock:
+            self._env.close()
+
+    def _get(self, database: Any, key: bytes) -> bytes | None:
+        with self._transaction() as transaction:
+            value: bytes | None = transaction.get(key, db=database)
+            return value
+
+    def _write(self, change: Callable[[Any], Any]) -> Any:
+        """Run `change` in one transaction, again with a larger map while it does not fit."""
+        while True:
+            try:
+                with self._transaction(write=True) as transaction:
+                    return change(transaction)
+            except lmdb.MapFullError:
+                with self._lock:
+                    self._env.set_mapsize(2 * self._env.info()["map_size"])
+
+    @contextmanager
+    def _transaction(self, *, write: bool = False) -> Iterator[Any]:
+        with self._lock:
+            try:
+                transaction = self._env.begin(write=write)
+            except lmdb.MapResizedError:  # by another process
+                self._env.set_mapsize(0)
+                transaction = self._env.begin(write=write)
+            with transaction:
+                yield transaction
+
+    def _key_blocks(self) -> Iterator[list[bytes]]:
+        start = b""
+        while keys := self._keys_from(start):
+            yield keys
+            start = keys[-1] + b"\0"
+
+    def _keys_from(self, start: bytes) -> list[bytes]:
+        with self._transaction() as transaction:
+            cursor = transaction.cursor(db=self._users)
+            if not cursor.set_range(start):
+                return []
+            keys = cursor.iternext(keys=True, values=False)
+            return [bytes(key) for key, _ in zip(keys, range(SCAN_ROWS), strict=False)]
+
+    def _prune(self, keys: list[bytes], keep: Callable[[Record], bool]) -> int:
+        def erase(transaction: Any) -> int:
+            records = {key: transaction.get(key, db=self._users) for key in keys}
+            refused = [key for key, p in records.items() if p and not keep(Record.unpack(p))]
+            return sum(transaction.delete(key, db=self._users) for key in refused)
+
+        erased: int = self._write(erase)
+        return erased
+
+    def _sync(self) -> None:
+        self._env.sync(True)
+        self._synced = time.monotonic()
+
+
+def _key(user_id: str) -> bytes:
+    key = user_id.encode()
+    if len(key) < MAX_KEY_BYTES:
+        return key
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,52 @@
+"""The online store in this process's memory, for tests and trials."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+from features.stores.record import Record
+from features.stores.store import Change
+
+
+class MemoryStore:
+    """A `Store` that one process has to itself and that ends with it."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, bytes] = {}
+        self._facts: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def read(self, user_id: str) -> Record | None:
+        """Return a user's record."""
+        packed = self._users.get(user_id)
+        return None if packed is None else Record.unpack(packed)
+
+    def update(self, changes: Mapping[str, Change]) -> None:
+        """Replace the records of these users."""
+        with self._lock:
+            self._users |= {
+                user_id: change(self.read(user_id)).pack() for user_id, change in changes.items()
+            }
+
+    def delete(self, user_id: str) -> bool:
+        """Erase a user."""
+        with self._lock:
+            return self._users.pop(user_id, None) is not None
+
+    def prune(self, keep: Callable[[Record], bool]) -> int:
+        """Erase every record that `keep` refuses."""
+        with self._lock:
+            refused = [u for u, packed in self._users.items() if not keep(Record.unpack(packed))]
+            for user_id in refused:
+                del self._users[user_id]
+            return len(refused)
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact about the store itself."""
+        return self._facts.get(name)
+
+    def state(self, name: str, value: str) -> None:
+        """Write a fact."""
+        self._facts[name] = value
+
+    def close(self) -> None:
+        """Nothing to let go of."""

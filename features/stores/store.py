@@ -1,0 +1,47 @@
+"""The online feature store: one packed record per user, read by many and written in turn."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from features.stores.record import Record
+
+Change = Callable[[Record | None], Record]
+"""Takes a user's record, None where there is none, and returns what replaces it.
+
+It may be called again when a transaction is repeated, and keeps its argument as it was.
+"""
+
+
+class Store(Protocol):
+    """Records by canonical user id (`features.vocabulary.canonical`), and a few named facts.
+
+    Safe to use from several threads; implementations say which processes may share one.
+    """
+
+    def read(self, user_id: str) -> Record | None:
+        """Return a user's record; None for an unknown user."""
+        ...
+
+    def update(self, changes: Mapping[str, Change]) -> None:
+        """Replace the records of these users, all of them in one step or none."""
+        ...
+
+    def delete(self, user_id: str) -> bool:
+        """Erase a user; tell whether there was something to erase."""
+        ...
+
+    def prune(self, keep: Callable[[Record], bool]) -> int:
+        """Erase every record that `keep` refuses; return how many."""
+        ...
+
+    def fact(self, name: str) -> str | None:
+        """Return a fact about the store itself, such as what it was filled from."""
+        ...
+
+    def state(self, name: str, value: str) -> None:
+        """Write a fact, durably and after everything that was written before it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; whatever was written is kept."""
+        ...

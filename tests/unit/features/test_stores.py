@@ -1,0 +1,246 @@
+"""The same contract for every online store, and how events change a record."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.errors import InputError
+from features.config import TaskConfig
+from features.schema import RateEntity, Schema
+from features.stores.lmdb import LmdbStore
+from features.stores.memory import MemoryStore
+from features.stores.record import Record, UserEvent
+from features.stores.recorder import MAX_RECENT, Recorder
+from features.stores.store import Store
+
+HOUR = 3_600_000
+SCHEMA = Schema(
+    recommender="toy",
+    features=(),
+    entities=(RateEntity(name="user", owner="user"),),
+    tasks=(
+        TaskConfig(name="click", column="is_click"),
+        TaskConfig(name="watch_time", column="watch_time_s", kind="watch_time"),
+    ),
+    base_rates=(0.2, 1.0),
+    positive="click",
+    history_length=3,
+    max_values=2,
+    interval_ms=HOUR,
+    utc_offset_ms=0,
+    smoothing=20.0,
+    has_time=True,
+    vocabularies="none",
+)
+RECORDER = Recorder(SCHEMA, max_positives=5)
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "online")
+    yield made
+    made.close()
+
+
+def event(item_id: str, timestamp_ms: int, **labels: float) -> UserEvent:
+    return UserEvent(item_id, timestamp_ms, labels)
+
+
+def appending(*events: UserEvent) -> Callable[[Record | None], Record]:
+    return lambda record: RECORDER.appended(record, events)
+
+
+def test_an_unknown_user_has_no_record(store: Store) -> None:
+    assert store.read("nobody") is None
+
+
+def test_a_record_comes_back_as_it_was_written(store: Store) -> None:
+    record = RECORDER.empty({"country": "SE", "tags": ["a", "b"], "age": 3, "left": None})
+    store.update({"u": lambda _: record})
+    store.update({"u": appending(event("i", 5, click=1, watch_time=2.5))})
+    read = store.read("u")
+    assert read is not None
+    assert read.attributes == record.attributes
+    assert (read.item_ids, read.item_ms) == (["i"], [5])
+    assert Record.unpack(read.pack()) == read
+
+
+def test_users_are_kept_apart_whatever_their_ids(store: Store) -> None:
+    ids = ["1", "10", "å", "x" * 600, "x" * 601, " ", "u\u200cv", "\U0001f600" * 200]
+    store.update({user: appending(event(f"item of {user}", 5, click=1)) for user in ids})
+    for user in ids:
+        record = store.read(user)
+        assert record is not None
+        assert record.item_ids == [f"item of {user}"]
+
+
+def test_a_failing_change_changes_nobody(store: Store) -> None:
+    def fail(_: Record | None) -> Record:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        store.update({"a": appending(event("i", 5, click=1)), "b": fail})
+    assert store.read("a") is None
+
+
+def test_a_deleted_user_is_unknown(store: Store) -> None:
+    store.update({"u": appending(event("i", 5, click=1))})
+    assert store.delete("u")
+    assert not store.delete("u")
+    assert store.read("u") is None
+
+
+def test_pruning_erases_what_is_refused(store: Store) -> None:
+    changes = {f"user {i}": appending(event("i", i, click=1)) for i in range(2500)}
+    store.update(changes)
+    assert store.prune(lambda record: record.item_ms[0] < 1000) == 1500
+    assert store.read("user 999") is not None
+    assert store.read("user 1000") is None
+
+
+def test_facts_are_kept_beside_the_users(store: Store) -> None:
+    assert store.fact("filled") is None
+    store.update({"filled": appending(event("i", 5, click=1))})
+    store.state("filled", "abc")
+    assert store.fact("filled") == "abc"
+
+
+def test_lmdb_keeps_everything_when_closed_and_grows_when_full(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, map_bytes=2**16, sync_interval_s=0)
+    ids = [f"user {i}" for i in range(3000)]
+    store.update({user: appending(event("i" * 100, 5, click=1)) for user in ids})
+    store.close()
+    reopened = LmdbStore(tmp_path, map_bytes=2**16)
+    assert all(reopened.read(user) for user in ids)
+    reopened.close()
+
+
+def test_a_file_in_the_way_of_lmdb_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(InputError, match="cannot open the online store"):
+        LmdbStore(tmp_path)
+
+
+def _add_clicks(folder: Path, process: int, num_events: int) -> None:
+    store = LmdbStore(folder, map_bytes=2**16)
+    for i in range(num_events):
+        store.update({"u": appending(event(f"{process}:{i}", i, watch_time=0.0))})
+        store.update({f"{process}:{i}": appending(event("x" * 200, i, click=1))})
+    store.close()
+
+
+def test_processes_that_write_the_same_user_lose_nothing(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_add_clicks, args=(tmp_path, p, 300)) for p in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    store = LmdbStore(tmp_path, map_bytes=2**16)
+    record = store.read("u")
+    assert record is not None
+    assert RECORDER.counts(record, HOUR)[0] == 600
+    assert store.read("1:299") is not None
+    store.close()
+
+
+def test_counts_appear_with_the_next_interval() -> None:
+    record = RECORDER.appended(None, [event("a", HOUR + 5, click=1, watch_time=np.e - 1)])
+    assert RECORDER.counts(record, 2 * HOUR - 1).tolist() == [0, 0, 0]
+    assert RECORDER.counts(record, 2 * HOUR).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_an_event_sent_twice_counts_once() -> None:
+    sent = event("a", 5, click=1)
+    record = RECORDER.appended(RECORDER.appended(None, [sent]), [sent, sent])
+    assert record.item_ids == ["a"]
+    assert RECORDER.counts(record, HOUR).tolist() == [1, 1, 0]
+
+
+def test_an_outcome_that_comes_later_completes_its_impression() -> None:
+    record = RECORDER.appended(None, [event("a", 5), event("b", 6)])
+    record = RECORDER.appended(record, [event("a", 5, click=1)])
+    assert record.item_ids == ["a"]
+    assert RECORDER.counts(record, HOUR).tolist() == [2, 1, 0]
+
+
+def test_a_late_event_takes_its_place_in_the_history() -> None:
+    record = RECORDER.appended(None, [event("b", 3 * HOUR, click=1), event("a", HOUR, click=1)])
+    assert record.item_ids == ["a", "b"]
+    assert RECORDER.counts(record, 3 * HOUR + 5).tolist() == [1, 1, 0]
+
+
+def test_labels_of_no_task_are_not_kept() -> None:
+    record = RECORDER.appended(None, [event("a", 5, other=1, click=0)])
+    assert record.recent[0].labels == {"click": 0}
+
+
+def test_the_record_is_bounded() -> None:
+    events = [event(str(i), i, click=1) for i in range(10 * MAX_RECENT)]
+    record = RECORDER.appended(None, events)
+    assert record.item_ids == [str(i) for i in range(10 * MAX_RECENT - 5, 10 * MAX_RECENT)]
+    assert len(record.recent) == MAX_RECENT
+
+
+def test_a_record_of_other_rules_is_rebuilt_from_its_live_events() -> None:
+    tasks = (SCHEMA.tasks[0],)
+    other = Recorder(SCHEMA.model_copy(update={"tasks": tasks, "base_rates": (0.2,)}))
+    record = RECORDER.appended(None, [event("a", 5, click=1, watch_time=3)])
+    record.attributes["country"] = "SE"
+    assert other.counts(record, HOUR).tolist() == [1, 1]
+    assert other.appended(record, []).attributes == {"country": "SE"}
+
+
+events_lists = st.lists(
+    st.tuples(
+        st.integers(0, 5 * HOUR),
+        st.integers(0, 9),
+        st.sampled_from([0.0, 1.0, np.nan]),
+        st.sampled_from([0.0, 2.5, 60.25, np.nan]),
+    ),
+    min_size=1,
+    unique_by=lambda e: (e[0], e[1]),
+).map(sorted)
+
+
+@given(events_lists)
+def test_filling_equals_appending_one_by_one(rows: list[tuple[int, int, float, float]]) -> None:
+    timestamps, items, *labels = (list(column) for column in zip(*rows, strict=True))
+    filled = RECORDER.filled(
+        RECORDER.empty(),
+        [str(item) for item in items],
+        np.asarray(timestamps, np.int64),
+        np.asarray(labels, np.float32).T,
+    )
+    tasks = [task.name for task in SCHEMA.tasks]
+    live = RECORDER.empty()
+    for moment, item, *values in rows:
+        known = {t: v for t, v in zip(tasks, values, strict=True) if not np.isnan(v)}
+        live = RECORDER.appended(live, [UserEvent(str(item), moment, known)])
+    live.recent = []
+    assert filled == live
+
+
+@given(events_lists, st.randoms())
+def test_the_order_of_arrival_does_not_matter(
+    rows: list[tuple[int, int, float, float]], random: Random
+) -> None:
+    events = [
+        UserEvent(str(item), moment, {"click": click} if click == click else {})
+        for moment, item, click, _ in {row[0]: row for row in rows}.values()
+    ]
+    shuffled = list(events)
+    random.shuffle(shuffled)
+    counts = partial(RECORDER.counts, now_ms=9 * HOUR)
+    in_order, mixed = RECORDER.appended(None, events), RECORDER.appended(None, shuffled)
+    assert counts(in_order).tolist() == counts(mixed).tolist()
+    assert in_order.totals == mixed.totals
+    assert in_order.item_ids == mixed.item_ids
