@@ -81,6 +81,19 @@ class Storage:
         if self.remote is not None:
             self._upload(path, name)
 
+    def remove(self, name: str) -> None:
+        """Delete an artifact; it stops existing before its files go."""
+        path = self.local / name
+        files = path.resolve()
+        if path.is_symlink():
+            path.unlink()
+        shutil.rmtree(files, ignore_errors=True)
+        if self.remote is not None and self.exists(name):
+            filesystem, base = self.remote
+            target = f"{base}/{self.recommender}/{name}"
+            filesystem.delete_file(f"{target}/{MANIFEST}")
+            filesystem.delete_dir(target)
+
     def _upload(self, path: Path, name: str) -> None:
         assert self.remote is not None
         filesystem, base = self.remote

@@ -1,0 +1,51 @@
+"""The exact index: every item's vector in half precision, scanned."""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.candidates import Candidates
+
+FILE = "exact.faiss"
+
+
+class ExactIndex:
+    """Scans all vectors; the ids are the item rows, row 0 included and never permitted."""
+
+    kind = "exact"
+
+    def __init__(self, index: faiss.Index) -> None:
+        self.index = index
+
+    @classmethod
+    def build(cls, vectors: npt.NDArray[np.float32]) -> "ExactIndex":
+        """Store vectors (items + 1, dim)."""
+        index = faiss.IndexScalarQuantizer(
+            vectors.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+        index.add(np.ascontiguousarray(vectors))
+        return cls(index)
+
+    @classmethod
+    def open(cls, folder: Path) -> "ExactIndex":
+        """Memory-map what `save` wrote."""
+        return cls(faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC))
+
+    def save(self, folder: Path) -> None:
+        """Write the index."""
+        faiss.write_index(self.index, str(folder / FILE))
+
+    def search(
+        self, vector: npt.NDArray[np.float32], count: int, permitted: npt.NDArray[np.bool_]
+    ) -> Candidates:
+        """Return the best permitted rows, see `retrieval.index.Index`."""
+        if count <= 0:
+            return Candidates.of([], [])
+        selector = faiss.IDSelectorBitmap(np.packbits(permitted, bitorder="little"))
+        parameters = faiss.SearchParameters(sel=selector)
+        count = min(count, self.index.ntotal)
+        scores, rows = self.index.search(vector[None], count, params=parameters)
+        found = rows[0] >= 0
+        return Candidates.of(rows[0][found], scores[0][found])
