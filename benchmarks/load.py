@@ -1,0 +1,118 @@
+"""A closed-loop HTTP load generator: clients that ask, wait for the answer and ask again."""
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+WARM_UP_REQUESTS = 20
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of the generator measured."""
+
+    clients: int
+    requests: int
+    failures: int
+    seconds: float
+    throughput: float
+    """Answers with status 200 per second."""
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go, and the bodies that are sent in turn."""
+
+    host: str
+    port: int
+    path: str
+    bodies: tuple[bytes, ...]
+
+    def requests(self, first: int) -> Iterator[bytes]:
+        """Yield complete requests without end, starting with another body for each client."""
+        head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json"
+        for number in itertools.count(first):
+            body = self.bodies[number % len(self.bodies)]
+            yield f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def generate(target: Target, clients: int, seconds: float) -> Load:
+    """Load a target with so many clients for so long."""
+    await _client(target, 0, num_requests=WARM_UP_REQUESTS)
+    started = time.perf_counter()
+    runs = await asyncio.gather(
+        *(_client(target, 17 * client, until=started + seconds) for client in range(clients))
+    )
+    elapsed = time.perf_counter() - started
+    latencies = np.array([ms for run in runs for ms, is_answer in run if is_answer])
+    failures = sum(not is_answer for run in runs for _, is_answer in run)
+    p50, p99 = np.percentile(latencies, (50, 99)) if len(latencies) else (np.nan, np.nan)
+    return Load(
+        clients=clients,
+        requests=len(latencies) + failures,
+        failures=failures,
+        seconds=elapsed,
+        throughput=len(latencies) / elapsed,
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+    )
+
+
+async def _client(
+    target: Target, first: int, *, until: float = float("inf"), num_requests: int = sys.maxsize
+) -> list[tuple[float, bool]]:
+    """Send requests over one connection; return (milliseconds, is answered with 200) of each."""
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    results = []
+    for request in itertools.islice(target.requests(first), num_requests):
+        started = time.perf_counter()
+        if started >= until:
+            break
+        writer.write(request)
+        status = await _status(reader)
+        results.append(((time.perf_counter() - started) * 1000, status == b"200"))
+    writer.close()
+    await writer.wait_closed()
+    return results
+
+
+async def _status(reader: asyncio.StreamReader) -> bytes:
+    """Read one answer to its end and return its status."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if b": " in line)
+    if b"content-length" in headers:
+        await reader.readexactly(int(headers[b"content-length"]))
+    else:
+        while size := int(await reader.readline(), 16):
+            await reader.readexactly(size + 2)
+        await reader.readline()
+    return lines[0].split(b" ")[1]
+
+
+def main() -> None:
+    """Load a target from the command line; print one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load")
+    parser.add_argument("port", type=int)
+    parser.add_argument("bodies", type=Path, help="one JSON body per line")
+    parser.add_argument("--clients", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    options = parser.parse_args()
+    bodies = tuple(options.bodies.read_bytes().splitlines())
+    target = Target("127.0.0.1", options.port, "/v1/recommendations", bodies)
+    load = asyncio.run(generate(target, options.clients, options.seconds))
+    print(json.dumps(asdict(load)))
+
+
+if __name__ == "__main__":
+    main()
