@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints under one folder, the newest last by name.
+    """The checkpoints under one folder; names sort by progress.
 
     Args:
         filesystem: where the folder lies.
@@ -58,11 +58,11 @@ class Checkpoints:
 
     def save(self, state: State) -> None:
         """Add a checkpoint and drop all but the last two."""
-        name = f"{PREFIX}{self._next_number():06d}"
+        name = checkpoint_name(state)
         self.filesystem.create_dir(self.path, recursive=True)
         with tempfile.TemporaryDirectory() as folder:
             self.write(state, Path(folder))
-            partial = f"{self.path}/.{name}-{uuid4().hex[:8]}"
+            partial = f"{self.path}/.{name}"
             self.filesystem.create_dir(partial)
             fs.copy_files(folder, partial, destination_filesystem=self.filesystem)
         self.filesystem.move(partial, f"{self.path}/{name}")
@@ -94,10 +94,6 @@ class Checkpoints:
         entries = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return sorted(e.path for e in entries if e.base_name.startswith(PREFIX))
 
-    def _next_number(self) -> int:
-        folders = self._folders()
-        return int(folders[-1].rpartition("_")[2]) + 1 if folders else 0
-
     def _read(self, path: str) -> bytes | None:
         try:
             with self.filesystem.open_input_stream(path) as stream:
@@ -113,6 +109,12 @@ class Checkpoints:
                 raise InputError(
                     f"{folder}: checkpoint of another training: {key} is {theirs!r}, not {ours!r}"
                 )
+
+
+def checkpoint_name(state: State) -> str:
+    """Return a name that sorts by progress and never repeats."""
+    position = state["position"]
+    return f"{PREFIX}{position['epoch']:06d}-{position['step']:09d}-{uuid4().hex[:8]}"
 
 
 def _proof(content: bytes) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """How far a training is, and who wants to know."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
+
+Phase = Literal["training", "evaluation", "export"]
 
 
 @dataclass(frozen=True)
@@ -10,6 +11,7 @@ class Progress:
     """One moment of a training.
 
     Attributes:
+        phase: what is being done; the rest is about `training`.
         epoch: number of the epoch, from 1.
         step: steps done in the epoch.
         num_steps: steps of an epoch.
@@ -20,10 +22,11 @@ class Progress:
         is_best: whether its validation figure is the best yet.
     """
 
-    epoch: int
-    step: int
-    num_steps: int
-    total_steps: int
+    phase: Phase = "training"
+    epoch: int = 0
+    step: int = 0
+    num_steps: int = 0
+    total_steps: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     is_epoch: bool = False
     is_best: bool = False
@@ -35,15 +38,3 @@ class Listener(Protocol):
     def tell(self, progress: Progress) -> None:
         """Hear of it; cheap, for it is called between two steps."""
         ...
-
-
-class Listeners:
-    """Passes what it hears on to several listeners."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self.listeners = tuple(listeners)
-
-    def tell(self, progress: Progress) -> None:
-        """Pass it on."""
-        for listener in self.listeners:
-            listener.tell(progress)

@@ -20,7 +20,13 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 def saved(checkpoints: Checkpoints, count: int) -> list[Path]:
     for number in range(count):
-        checkpoints.save({"number": number, "weight": torch.full((1000,), float(number))})
+        checkpoints.save(
+            {
+                "number": number,
+                "weight": torch.full((1000,), float(number)),
+                "position": {"epoch": number, "step": 0},
+            }
+        )
     return sorted(Path(checkpoints.path).glob("checkpoint_*"))
 
 
@@ -30,7 +36,10 @@ def test_nothing_was_saved(checkpoints: Checkpoints) -> None:
 
 def test_the_newest_is_loaded_and_two_are_kept(checkpoints: Checkpoints) -> None:
     folders = saved(checkpoints, 4)
-    assert [folder.name for folder in folders] == ["checkpoint_000002", "checkpoint_000003"]
+    assert [folder.name.split("-")[0] for folder in folders] == [
+        "checkpoint_000002",
+        "checkpoint_000003",
+    ]
     state = checkpoints.latest()
     assert state is not None
     assert state["number"] == 3
@@ -70,7 +79,7 @@ def test_no_checkpoint_is_intact(checkpoints: Checkpoints) -> None:
 
 def test_a_half_written_one_is_not_seen(checkpoints: Checkpoints) -> None:
     saved(checkpoints, 1)
-    (Path(checkpoints.path) / ".checkpoint_000001-abc").mkdir()
+    (Path(checkpoints.path) / ".checkpoint_000001-000000000-abc").mkdir()
     state = checkpoints.latest()
     assert state is not None
     assert state["number"] == 0

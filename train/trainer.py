@@ -1,0 +1,81 @@
+"""The assembly of Ray Train's TorchTrainer: settings in, a finished training out."""
+
+from collections.abc import Callable
+
+import ray
+import ray.train
+import ray.train.torch
+
+from cluster.errors import ConfigError
+from cluster.session import WORKER_ENVIRONMENT
+from train.board import relayed
+from train.checkpoints import NUM_KEPT, Checkpoints
+from train.config import TrainConfig
+from train.progress import Listener
+from train.runtime import Runtime
+from train.worker import Work, work
+
+
+def train_on_ray(
+    train: Callable[[Runtime], None],
+    checkpoints: Checkpoints,
+    config: TrainConfig,
+    listener: Listener,
+) -> None:
+    """Run a training on Ray Train's workers; a lost worker resumes from the last checkpoint.
+
+    Args:
+        train: what every worker runs; picklable.
+        checkpoints: of the run; the same folder resumes.
+        config: number and size of the workers.
+        listener: hears of the progress in this process.
+
+    Raises:
+        ray.train.TrainingFailedError: more workers were lost than `max_failures`; it holds the
+            workers' errors.
+    """
+    cpus = worker_cpus(config, ray.cluster_resources().get("CPU", 1.0))
+    with relayed(listener) as worker_listener:
+        trainer = ray.train.torch.TorchTrainer(
+            work,
+            train_loop_config=Work(
+                train=train, checkpoints=checkpoints, listener=worker_listener, threads=cpus
+            ),
+            torch_config=ray.train.torch.TorchConfig(backend="nccl" if config.use_gpu else "gloo"),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config.num_workers,
+                use_gpu=config.use_gpu,
+                resources_per_worker={"CPU": cpus, **({"GPU": 1} if config.use_gpu else {})},
+            ),
+            run_config=_run_config(checkpoints, config),
+        )
+        trainer.fit()
+
+
+def worker_cpus(config: TrainConfig, cluster_cpus: float) -> int:
+    """Return the cores of one worker: as configured, or an equal share of the cluster's.
+
+    Raises:
+        ConfigError: there are more workers than cores.
+    """
+    if config.cpus_per_worker is not None:
+        return config.cpus_per_worker
+    if config.num_workers > cluster_cpus:
+        raise ConfigError(
+            f"train.num_workers: {config.num_workers} workers, but the cluster has "
+            f"{cluster_cpus:g} cores; on one that grows, set train.cpus_per_worker"
+        )
+    return int(cluster_cpus // config.num_workers)
+
+
+def _run_config(checkpoints: Checkpoints, config: TrainConfig) -> ray.train.RunConfig:
+    storage_path, _, name = checkpoints.path.rpartition("/")
+    return ray.train.RunConfig(
+        name=name,
+        storage_path=storage_path,
+        storage_filesystem=checkpoints.filesystem,
+        failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=NUM_KEPT),
+        worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
+        logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+    )
