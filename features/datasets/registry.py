@@ -7,10 +7,14 @@ from features.datasets.adapter import Adapter
 from features.datasets.checked import Checked
 from features.datasets.kuairand import KuaiRand
 from features.datasets.movielens import MovieLens
+from features.datasets.parquet import Parquet
+from features.datasets.synthetic import Synthetic
 
 ADAPTERS: dict[str, Callable[[DatasetConfig], Adapter]] = {
     "kuairand": KuaiRand,
     "movielens": MovieLens,
+    "parquet": Parquet,
+    "synthetic": Synthetic,
 }
 
 

@@ -1,0 +1,1 @@
+"""The parts of the synthetic world: topics, items, users, policy, requests and feedback."""
