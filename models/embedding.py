@@ -51,8 +51,8 @@ class FeatureEmbedding(nn.Module):
         self.value_dropout = value_dropout
         self.width = len(sizes) * dim + len(schema.select(owner, "numeric"))
         """Size of the vector."""
-        self.register_buffer("first_code", starts[: len(codes)], persistent=False)
-        first_multi = starts[len(codes) : len(sizes), None]
+        self.register_buffer("first_code", starts[: len(codes)].clone(), persistent=False)
+        first_multi = starts[len(codes) : len(sizes), None].clone()
         self.register_buffer("first_multi", first_multi, persistent=False)
         self.table = EmbeddingTable(int(starts[-1]), dim) if sizes else None
 

@@ -37,10 +37,8 @@ def rows(example: Tensors, names: tuple[str, ...], size: int) -> Tensors:
 
 
 def save_program(module: nn.Module, inputs: tuple[Any, ...], shapes: Any, path: Path) -> None:
-    """Export a module in evaluation mode with example inputs and dynamic shapes, and write it."""
-    was_training = module.training
+    """Put a module into evaluation mode, export it by example inputs, and write the program."""
     module.eval()
     with torch.no_grad():
         program = torch.export.export(module, inputs, dynamic_shapes=shapes)
-    module.train(was_training)
     torch.export.save(program, path)
