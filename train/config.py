@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cluster.config import Section
+from cluster.config import Duration, Section
 from features.config import FeatureSettings
 from models.config import ModelsConfig
 
@@ -31,7 +31,19 @@ class ModelTraining(Section):
 
 
 class RetrievalTraining(ModelTraining):
-    """`[train.retrieval]`: the two-tower model."""
+    """`[train.retrieval]`: the two-tower model; `batch_size` counts windows of timelines."""
+
+    batch_size: int = Field(default=128, ge=1)
+    full_softmax_items: int = Field(default=20_000, ge=0)
+    """Up to so many items the softmax is over all of them; above, over a sample."""
+    num_negatives: int = Field(default=4_096, ge=1)
+    """Uniform negatives of a sampled step, beside the step's own targets."""
+    logq_correction: float = Field(default=1.0, ge=0, le=1)
+    """How far popular in-batch negatives are corrected for; 0 holds popularity against items."""
+    half_life: Duration | None = None
+    """A positive so much older than the newest counts half; None counts all alike."""
+    validation_users: int = Field(default=5_000, ge=1)
+    """Users that the figure between epochs is computed on."""
 
 
 class RankingTraining(ModelTraining):
