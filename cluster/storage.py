@@ -81,6 +81,18 @@ class Storage:
         if self.remote is not None:
             self._upload(path, name)
 
+    def names(self, parent: str) -> list[str]:
+        """Return the names of the folders under `parent`, hidden ones left out."""
+        if self.remote is None:
+            folder = self.local / parent
+            found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        else:
+            filesystem, base = self.remote
+            path = f"{base}/{self.recommender}/{parent}"
+            selector = fs.FileSelector(path, allow_not_found=True)
+            found = [info.base_name for info in filesystem.get_file_info(selector)]
+        return sorted(name for name in found if not name.startswith("."))
+
     def remove(self, name: str) -> None:
         """Delete an artifact; it stops existing before its files go."""
         path = self.local / name

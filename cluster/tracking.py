@@ -1,14 +1,12 @@
 """Where MLflow keeps runs and published versions, and how it is kept quiet."""
 
-import logging
 import os
 
 from cluster.errors import ConfigError
 from cluster.storage import Storage
 
 DATABASE = "mlflow.db"
-ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true"}
-LOGGERS = ("mlflow", "alembic")
+ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 
 
 def tracking_uri(storage: Storage) -> str:
@@ -29,8 +27,9 @@ def tracking_uri(storage: Storage) -> str:
 
 
 def prepare_mlflow() -> None:
-    """Keep MLflow from calling home and from logging its database migrations."""
+    """Keep MLflow from calling home and from logging its database migrations.
+
+    It reads the environment when it is imported: call this before.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for logger in LOGGERS:
-        logging.getLogger(logger).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class Bundle:
     `<name>.pt2`, `item_vectors.npy` (items + 1, dim) float32 unit-norm with row 0 zero,
     `item_counts.npy` (items + 1, item entities, 1 + tasks), `context_counts/<entity>.npy`
     (rows, 1 + tasks) for user-attribute and context entities, `popularity.npy` (items + 1,)
-    time-decayed positives, `index/`.
+    time-decayed positives, `popular/` (ranked lists by context) and `index/`, which retrieval
+    opens. A recommender without a ranker has no `ranker_*` programs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,6 +72,11 @@ class Bundle:
         array: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
         return array
 
+    @property
+    def has_ranker(self) -> bool:
+        """Whether it ranks; otherwise the order of retrieval stands."""
+        return "ranker_items.pt2" in self.manifest["files"]
+
     def program(self, name: str) -> torch.nn.Module:
         """Load one of PROGRAMS as a callable module."""
         assert name in PROGRAMS, name
@@ -96,6 +103,11 @@ def seal(folder: Path, facts: dict[str, Any]) -> str:
     return identity
 
 
+def draft_id(examples: str, trained: Mapping[str, str]) -> str:
+    """Name a bundle before it is made, by the ids of its data and its trained models."""
+    return content_hash({"examples": examples, "trained": dict(trained)})
+
+
 def verify_content(folder: Path) -> None:
     """Compare every file's hash with the manifest.
 
@@ -105,6 +117,15 @@ def verify_content(folder: Path) -> None:
     for name, facts in _verified(folder)["files"].items():
         if _hash(folder / name) != facts["sha256"]:
             raise InputError(f"{folder / name}: content differs from the bundle's manifest")
+
+
+def is_undamaged(folder: Path) -> bool:
+    """Tell whether `verify_content` finds nothing wrong."""
+    try:
+        verify_content(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _verified(folder: Path) -> dict[str, Any]:
