@@ -1,4 +1,4 @@
-"""`[serve.deployments.<name>]`: replicas, autoscaling and hardware of each deployment."""
+"""`[serve.scaling.<deployment>]`: replicas, autoscaling and hardware of each deployment."""
 
 from pydantic import Field, model_validator
 
@@ -36,8 +36,8 @@ class DeploymentConfig(Section):
         return self.max_replicas > self.min_replicas
 
 
-class DeploymentsConfig(Section):
-    """`[serve.deployments]`: "fused" has a gateway only, "split" all four.
+class ScalingConfig(Section):
+    """`[serve.scaling]`: "fused" has a gateway only, "split" all four.
 
     The defaults let either topology start on a machine with two cores.
     """
