@@ -10,6 +10,7 @@ import numpy.typing as npt
 from features.schema import Schema
 
 COUNT_SCALE = 10.0
+SUM_GRID = 65_536
 
 
 def bucket_of(
@@ -72,12 +73,18 @@ class RateTable:
 
 
 def label_sums(labels: npt.NDArray[np.float32], schema_kinds: list[str]) -> npt.NDArray[np.float32]:
-    """Return what a label adds to the counts: itself, or log1p for watch time; (n, tasks)."""
+    """Return what a label adds to the counts: itself, or log1p for watch time; (n, tasks).
+
+    Rounded to multiples of 1 / SUM_GRID, so that float64 sums are exact in any order: counts then
+    do not depend on how the work was divided, and live ones equal prepared ones bit for bit.
+    """
+    exact = labels.astype(np.float64)
     columns = [
-        np.log1p(np.maximum(labels[:, i], 0.0)) if kind == "watch_time" else labels[:, i]
+        np.log1p(np.maximum(exact[:, i], 0.0)) if kind == "watch_time" else exact[:, i]
         for i, kind in enumerate(schema_kinds)
     ]
-    return np.nan_to_num(np.stack(columns, axis=1)).astype(np.float32)
+    steps = np.nan_to_num(np.stack(columns, axis=1))
+    return np.asarray(np.rint(steps * SUM_GRID) / SUM_GRID, dtype=np.float32)
 
 
 def smoothed_rates(counts: npt.NDArray[np.float32], schema: Schema) -> npt.NDArray[np.float32]:

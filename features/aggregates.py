@@ -1,0 +1,282 @@
+"""Second pass: canonical tables, and what all partitions together must know of them.
+
+Everything that is merged grows with the catalogue, the users and the update intervals, not with
+the events: counts by item and interval, counts by context value and interval, training events by
+user and by attribute value, moments of numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.canonical import Ingested, count_columns, label_matrix
+from features.columns import Column
+from features.config import TaskConfig
+from features.encoding import hour_codes, signed_log1p, weekday_codes
+from features.rates import bucket_of
+from features.splits import COLUMN, TRAIN, SplitPlan, assign_splits
+from features.timelines import SPLITS
+from features.vocabulary import canonical_column
+from features.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the passes over the partitions need to know of the configuration."""
+
+    columns: tuple[Column, ...]
+    tasks: tuple[TaskConfig, ...]
+    positive: str
+    split: SplitPlan
+    interval_ms: int
+    offset_ms: int
+    has_time: bool
+
+    def of(self, owner: str, kind: str) -> list[str]:
+        """Return the names of one owner's columns of one kind."""
+        return [c.name for c in self.columns if c.owner == owner and c.kind == kind]
+
+    @property
+    def positive_index(self) -> int:
+        """The positive task's column in the labels."""
+        return [task.name for task in self.tasks].index(self.positive)
+
+    def positives(self, labels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+        """Tell which events retrieval learns from; a missing label is not one."""
+        return np.asarray(labels[:, self.positive_index] >= 0.5)
+
+    def buckets(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the update interval of each event; order-only data has a single one."""
+        if not self.has_time:
+            return np.zeros(len(timestamps_ms), np.int64)
+        return bucket_of(timestamps_ms, self.interval_ms, self.offset_ms)
+
+    def context(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Return events with the context that derives from their instant."""
+        timestamps = events["timestamp"].to_numpy()
+        clock = {
+            "hour": hour_codes(timestamps, self.offset_ms) - 1,
+            "weekday": weekday_codes(timestamps, self.offset_ms) - 1,
+        }
+        return events.with_columns(pl.Series(name, values) for name, values in clock.items())
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """Writes `events/<p>/`: the canonical `events.parquet` and one file per kind of count."""
+
+    ingested: Ingested
+    recipe: Recipe
+    kept_items: pl.Series | None
+    """Items that have enough events; None keeps all."""
+    has_users: bool
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the files lie."""
+        return self.ingested.workspace
+
+    def __call__(self, partition: int) -> dict[str, Any]:
+        """Return counts of events by split, of duplicates and of label values."""
+        events, duplicates = self.ingested.events(partition)
+        users = self._users(partition)
+        with self.workspace.writing(f"events/{partition:05d}") as folder:
+            if events.is_empty():
+                return self._empty(folder, users, duplicates)
+            filtered = 0
+            if self.kept_items is not None:
+                kept = events.filter(pl.col("item_id").is_in(self.kept_items.implode()))
+                events, filtered = kept, events.height - kept.height
+            labels = label_matrix(events, self.recipe.tasks)
+            split = assign_splits(self.recipe.split, events, self.recipe.positives(labels))
+            _write_table(events, split, folder, has_time=self.recipe.has_time)
+            stats = self._counts(events, labels, split, users, folder)
+        return {"duplicates": duplicates, "filtered": filtered, **stats}
+
+    def _users(self, partition: int) -> pl.DataFrame | None:
+        if not self.has_users:
+            return None
+        return pl.read_parquet(self.workspace.reading(f"users/{partition:05d}") / "users.parquet")
+
+    def _counts(
+        self,
+        events: pl.DataFrame,
+        labels: npt.NDArray[np.float32],
+        split: npt.NDArray[np.uint8],
+        users: pl.DataFrame | None,
+        folder: Path,
+    ) -> dict[str, Any]:
+        is_train = split == TRAIN
+        counted = _counted(events, labels, is_train, self.recipe)
+        sums = pl.exclude("item_id", "user_id", "bucket").sum()
+        counted.group_by("item_id", "bucket").agg(sums).write_parquet(folder / "items.parquet")
+        context = self.recipe.context(events)
+        names = self.recipe.of("context", "categorical")
+        write_context_counts(context.select(names), counted, folder / "context.parquet")
+        by_user = counted.group_by("user_id").agg(pl.col("train").sum(), events=pl.len())
+        everyone = _everyone(by_user, users)
+        everyone.write_parquet(folder / "users.parquet")
+        moments = {
+            f"context.{name}": moments_of(context[name].filter(pl.Series(is_train)))
+            for name in self.recipe.of("context", "numeric")
+        }
+        moments |= self._attributes(everyone, users, folder)
+        trained = labels[is_train].astype(np.float64)
+        present = np.isfinite(trained)
+        steps = count_columns(labels[is_train], self.recipe.tasks)[:, 1:]
+        return {
+            "users": everyone.height,
+            "split": {name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
+            "labels": present.sum(axis=0).tolist(),
+            "label_sums": steps.sum(axis=0).tolist(),
+            "positives": int(self.recipe.positives(labels[is_train]).sum()),
+            "moments": moments,
+        }
+
+    def _attributes(
+        self, everyone: pl.DataFrame, users: pl.DataFrame | None, folder: Path
+    ) -> dict[str, list[float]]:
+        """Count the training events of each attribute value; return the moments of numbers."""
+        counts = []
+        moments = {}
+        if users is not None:
+            table = users.join(everyone.select("user_id", "train"), on="user_id")
+            names = [*self.recipe.of("user", "categorical"), *self.recipe.of("user", "multi")]
+            counts = [value_counts(table, name, f"user.{name}") for name in names]
+            trained = table.filter(pl.col("train") > 0)
+            for name in self.recipe.of("user", "numeric"):
+                moments[f"user.{name}"] = moments_of(trained[name])
+        pl.concat([EMPTY_VALUES, *counts]).write_parquet(folder / "values.parquet")
+        return moments
+
+    def _empty(self, folder: Path, users: pl.DataFrame | None, duplicates: int) -> dict[str, Any]:
+        """Write a partition that has no events but perhaps users."""
+        if users is not None:
+            nobody = pl.DataFrame(schema={"user_id": users["user_id"].dtype, **USER_COUNTS})
+            _everyone(nobody, users).write_parquet(folder / "users.parquet")
+        return {
+            "duplicates": duplicates,
+            "filtered": 0,
+            "users": 0 if users is None else users.height,
+            "split": dict.fromkeys(SPLITS, 0),
+            "labels": [0] * len(self.recipe.tasks),
+            "label_sums": [0.0] * len(self.recipe.tasks),
+            "positives": 0,
+            "moments": {},
+        }
+
+
+USER_COUNTS = {"train": pl.Int64, "events": pl.UInt32}
+EMPTY_VALUES = pl.DataFrame(schema={"column": pl.String, "value": pl.String, "train": pl.Int64})
+
+
+def value_counts(table: pl.DataFrame, name: str, key: str) -> pl.DataFrame:
+    """Return the training events (column `train`) of each value of a column, as EMPTY_VALUES."""
+    pairs = table.select(pl.col(name).alias("value"), "train").filter(pl.col("train") > 0)
+    if pairs["value"].dtype == pl.List:
+        pairs = pairs.explode("value")
+    values = pairs.select(canonical_column(pairs["value"]).alias("value"), "train").drop_nulls()
+    counts = values.group_by("value").agg(pl.col("train").sum().cast(pl.Int64))
+    return counts.select(pl.lit(key).alias("column"), "value", "train")
+
+
+def moments_of(values: pl.Series) -> list[float]:
+    """Return number, sum and sum of squares of the finite signed logarithms of values."""
+    scaled = signed_log1p(values.cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    scaled = scaled[np.isfinite(scaled)]
+    return [float(len(scaled)), float(scaled.sum()), float((scaled**2).sum())]
+
+
+def write_context_counts(context: pl.DataFrame, counted: pl.DataFrame, path: Path) -> None:
+    """Write counts by context column, value and interval."""
+    parts = []
+    for name in context.columns:
+        value = canonical_column(context[name]).alias("value")
+        sums = pl.exclude("value", "bucket").sum()
+        part = counted.drop("item_id", "user_id").with_columns(value)
+        part = part.drop_nulls("value").group_by("value", "bucket").agg(sums)
+        parts.append(part.select(pl.lit(name).alias("column"), pl.all()))
+    if parts:
+        pl.concat(parts).write_parquet(path)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The merged results of the second pass.
+
+    `items`: item_id, bucket, train, count_*; `context`: column, value, bucket, train, count_*;
+    `values`: column, value, train of user attributes; `stats`: each partition's result.
+    """
+
+    items: pl.DataFrame
+    context: pl.DataFrame | None
+    values: pl.DataFrame | None
+    stats: Sequence[dict[str, Any]]
+
+
+def merged_counts(workspace: Workspace, stats: Sequence[dict[str, Any]]) -> Counts:
+    """Add up the partitions' counts."""
+    items = _merged(workspace, len(stats), "items", ["item_id", "bucket"])
+    assert items is not None
+    context = _merged(workspace, len(stats), "context", ["column", "value", "bucket"])
+    values = _merged(workspace, len(stats), "values", ["column", "value"])
+    return Counts(items, context, values, stats)
+
+
+def split_sizes(stats: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the events of each split."""
+    return {name: sum(part["split"][name] for part in stats) for name in SPLITS}
+
+
+def _merged(
+    workspace: Workspace, num_partitions: int, name: str, keys: list[str]
+) -> pl.DataFrame | None:
+    """Return one kind of count summed over the partitions; None if none has it."""
+    total: pl.DataFrame | None = None
+    for partition in range(num_partitions):
+        path = workspace.reading(f"events/{partition:05d}") / f"{name}.parquet"
+        if path.exists():
+            part = pl.read_parquet(path)
+            both = part if total is None else pl.concat([total, part])
+            total = both.group_by(keys).agg(pl.exclude(keys).sum())
+    return None if total is None else total.sort(keys)
+
+
+def _counted(
+    events: pl.DataFrame,
+    labels: npt.NDArray[np.float32],
+    is_train: npt.NDArray[np.bool_],
+    recipe: Recipe,
+) -> pl.DataFrame:
+    """Return each event's keys and what it adds: `count_0` impressions, `count_1`.. labels."""
+    steps = count_columns(labels, recipe.tasks)
+    return events.select("user_id", "item_id").with_columns(
+        pl.Series("bucket", recipe.buckets(events["timestamp"].to_numpy())),
+        pl.Series("train", is_train.astype(np.int64)),
+        *(pl.Series(f"count_{i}", steps[:, i]) for i in range(steps.shape[1])),
+    )
+
+
+def _everyone(by_user: pl.DataFrame, users: pl.DataFrame | None) -> pl.DataFrame:
+    """Return all users of the partition by id, also those who are only in the users table."""
+    if users is not None:
+        silent = users.select("user_id").join(by_user, on="user_id", how="anti")
+        none = [pl.lit(0, dtype=kind).alias(name) for name, kind in USER_COUNTS.items()]
+        by_user = pl.concat([by_user, silent.with_columns(none)])
+    return by_user.sort("user_id")
+
+
+def _write_table(
+    events: pl.DataFrame, split: npt.NDArray[np.uint8], folder: Path, *, has_time: bool
+) -> None:
+    words = pl.Series(COLUMN, np.asarray(SPLITS)[split])
+    table = events.with_columns(words)
+    if has_time:
+        instant = pl.from_epoch("timestamp", time_unit="ms").dt.replace_time_zone("UTC")
+        table = table.with_columns(instant)
+    table.write_parquet(folder / "events.parquet", statistics=False)
