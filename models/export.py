@@ -27,7 +27,7 @@ def export_ranker(ranker: Ranker, example: Tensors, folder: Path) -> None:
     with torch.inference_mode():
         state = user_program.eval()(user)
     many = {name: {0: Dim("candidates")} for name in items}
-    shapes = (({},) * len(state), many)
+    shapes: tuple[Any, ...] = (({},) * len(state), many)
     save_program(items_program, (state, items), shapes, folder / "ranker_items.pt2")
 
 

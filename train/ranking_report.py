@@ -43,20 +43,27 @@ def ranking_report(impressions: Impressions, predicted: Predictions) -> Report:
 def write_predictions(path: Path, impressions: Impressions, predicted: Predictions) -> None:
     """Write user_id, item_id, timestamp, pred_<task> and label_<task>, in the data's own ids."""
     examples = impressions.examples
-    columns = {
+    columns: dict[str, pl.Series] = {
         "user_id": _ids(examples.user_ids, impressions.column("user")),
         "item_id": _ids(examples.catalogue.table["item_id"], impressions.column("item")),
-        "timestamp": impressions.column("timestamp"),
+        "timestamp": _timestamps(impressions),
     }
     for k, task in enumerate(examples.schema.tasks):
-        columns[f"pred_{task.name}"] = predicted[:, k]
-        columns[f"label_{task.name}"] = impressions.labels[:, k]
+        columns[f"pred_{task.name}"] = pl.Series(predicted[:, k])
+        columns[f"label_{task.name}"] = pl.Series(impressions.labels[:, k]).fill_nan(None)
     pl.DataFrame(columns).write_parquet(path)
 
 
 def _ids(ids: pl.Series, rows: npt.NDArray[np.int32]) -> pl.Series:
     """Return the data's own ids of rows from 1; null of the unknown row 0."""
     return ids.clear(1).append(ids).gather(rows)
+
+
+def _timestamps(impressions: Impressions) -> pl.Series:
+    timestamps = pl.Series(impressions.column("timestamp"))
+    if not impressions.examples.schema.has_time:
+        return timestamps
+    return timestamps.cast(pl.Datetime("ms", "UTC"))
 
 
 def _figures(

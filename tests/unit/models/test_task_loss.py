@@ -1,0 +1,84 @@
+"""The ranker's loss: masked, weighted, and least at the right prediction."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import RankerConfig
+from models.ranker import Ranker
+from models.task_loss import RankerLoss
+from tests.toy_ranking import toy_examples, toy_schema
+from train.impressions import Impressions
+
+SCHEMA = toy_schema()
+
+
+class Fixed(torch.nn.Module):
+    """Stands in for the ranker: the batch holds its logits."""
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the logits."""
+        return batch["logits"]
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+    loss, parts = RankerLoss(Fixed(), SCHEMA)({"logits": logits, "labels": labels})
+    return loss, {name: float(part) for name, part in parts.items()}
+
+
+def test_binary_tasks_use_the_cross_entropy_and_weights_sum_up() -> None:
+    logits = torch.tensor([[0.3, -1.0, 2.0], [-0.2, 0.5, 1.0]])
+    labels = torch.tensor([[1.0, 0.0, 9.0], [0.0, 1.0, 0.0]])
+    loss, parts = loss_of(logits, labels)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[:, :2], labels[:, :2], reduction="none"
+    ).mean(0)
+    assert parts["click"] == pytest.approx(float(expected[0]))
+    assert parts["like"] == pytest.approx(float(expected[1]))
+    weighted = parts["click"] + 0.5 * parts["like"] + 0.1 * parts["watch_time"]
+    assert float(loss) == pytest.approx(weighted)
+
+
+def test_missing_labels_neither_count_nor_pull() -> None:
+    logits = torch.randn(3, 3, requires_grad=True)
+    labels = torch.tensor([[1.0, math.nan, 5.0], [math.nan, 0.0, math.nan], [math.nan] * 3])
+    loss, parts = loss_of(logits, labels)
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[labels.isnan()].any()
+    assert logits.grad[~labels.isnan()].all()
+    alone = torch.nn.functional.softplus(-logits[0, 0])
+    assert parts["click"] == pytest.approx(float(alone.detach()))
+
+
+def test_a_batch_without_labels_costs_nothing() -> None:
+    loss, _ = loss_of(torch.randn(2, 3), torch.full((2, 3), math.nan))
+    assert float(loss) == 0.0
+
+
+def test_the_watch_time_loss_is_least_at_the_mean_time() -> None:
+    seconds = torch.tensor([0.0, 3.0, 60.0, 17.0])
+    candidates = torch.linspace(0, 6, 601)
+    losses = []
+    for logit in candidates:
+        logits = torch.zeros(4, 3)
+        logits[:, 2] = logit
+        labels = torch.full((4, 3), math.nan)
+        labels[:, 2] = seconds
+        losses.append(loss_of(logits, labels)[1]["watch_time"])
+    best = candidates[int(np.argmin(losses))].exp()
+    assert float(best) == pytest.approx(float(seconds.mean()), rel=0.01)
+
+
+def test_every_weight_gets_a_gradient(tmp_path: Path) -> None:
+    examples = toy_examples(tmp_path)
+    model = RankerLoss(Ranker(RankerConfig(), examples.schema), examples.schema)
+    with torch.no_grad():
+        model.ranker.heads.weight.fill_(0.1)
+    batch = Impressions(examples, "train").batch(np.arange(64))
+    loss, _ = model({name: torch.from_numpy(array) for name, array in batch.items()})
+    loss.backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
