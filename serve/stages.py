@@ -21,7 +21,11 @@ class StageReport:
     time_ms: float
     num_in: int
     num_out: int
-    num_dropped: int
+
+    @property
+    def num_dropped(self) -> int:
+        """What entered and did not leave."""
+        return max(self.num_in - self.num_out, 0)
 
 
 @dataclass(frozen=True)

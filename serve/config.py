@@ -1,0 +1,63 @@
+"""`[serve]`: the service's topology, its request budget and what makes a slate."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cluster.config import Duration, Section
+from retrieval.config import RetrievalSettings
+from serve.scaling import ScalingConfig
+
+
+class StoreConfig(Section):
+    """`[serve.store]`: the online feature store."""
+
+    max_positives: int = Field(default=2_000, ge=1, le=100_000)
+    """Items kept of a user's positive history; older ones may be recommended again."""
+    sync_interval: Duration = Field(default=1_000, ge=0)
+    """Writes reach the disk at least this often while there are any; 0 syncs every write."""
+
+
+class RerankConfig(Section):
+    """`[serve.rerank]`: how the slate is chosen among the ranked candidates."""
+
+    diversity: float = Field(default=0.1, ge=0, le=1)
+    """Weight of being unlike what is shown already, against value; 0 orders by value alone."""
+    cap: str | None = None
+    """A categorical item attribute, such as the creator, of which no value may fill a slate."""
+    max_per_value: int = Field(default=3, ge=1)
+    """Items of one slate that share a value of `cap`; more only when nothing else is left."""
+
+
+class ServeConfig(Section):
+    """`[serve]`."""
+
+    topology: Literal["fused", "split"] = "fused"
+    """One deployment with every stage, or one per stage with scaling of its own."""
+    clock: Literal["wall", "dataset"] = "wall"
+    """What time it is for the models: the present, or the end of the prepared data and on from
+    there since the online store was filled (for demos and historic data)."""
+    budget: Duration = Field(default=250, ge=1)
+    """Time for one answer; what is late is left out and the answer says so."""
+    threads: int = Field(default=2, ge=1)
+    """Stages that one replica computes at a time."""
+    value: dict[str, float] = {}
+    """Weight of each task's prediction in an item's value, of log1p for watch time; empty takes
+    the positive task alone."""
+    store: StoreConfig = StoreConfig()
+    rerank: RerankConfig = RerankConfig()
+    scaling: ScalingConfig = ScalingConfig()
+
+
+class ServeSettings(RetrievalSettings):
+    """What `python -m serve` reads."""
+
+    serve: ServeConfig = ServeConfig()
+
+    @model_validator(mode="after")
+    def _values_are_tasks(self) -> "ServeSettings":
+        names = [task.name for task in self.tasks]
+        for name in self.serve.value:
+            if name not in names:
+                raise ValueError(f"serve.value: no task {name!r}; tasks: {', '.join(names)}")
+        return self

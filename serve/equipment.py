@@ -1,0 +1,109 @@
+"""What a replica needs to run stages of one bundle, opened when it is first asked for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from cluster.storage import Storage
+from features.stores.lmdb import LmdbStore
+from features.stores.recorder import Recorder
+from features.stores.store import Store
+from models.bundle import Bundle
+from serve.clock import open_clock
+from serve.config import ServeSettings
+from serve.counts import LatestCounts
+from serve.events import EventWriter
+from serve.fallback import Fallback
+from serve.hydration import Hydrator, UserSource
+from serve.local import LocalStages
+from serve.ranking import Ranker
+from serve.reranking import Reranker
+from serve.sources import Sources
+
+ONLINE = "online"
+
+
+def open_store(settings: ServeSettings) -> Store:
+    """Open a recommender's online store, which lies on this host whatever the storage."""
+    storage = Storage(settings.storage.root, settings.recommender)
+    interval_s = settings.serve.store.sync_interval / 1000
+    return LmdbStore(storage.local / ONLINE, sync_interval_s=interval_s)
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """One bundle with the configured store, clock and stages.
+
+    A process opens a store once: make one of these and share it.
+    """
+
+    settings: ServeSettings
+    bundle: Bundle
+
+    @classmethod
+    def open(cls, settings: ServeSettings, bundle_path: Path) -> "Equipment":
+        """Open a published bundle.
+
+        Raises:
+            InputError: the bundle is missing, incomplete or of another schema.
+        """
+        return cls(settings, Bundle(bundle_path))
+
+    @cached_property
+    def users(self) -> UserSource:
+        """The online store, what reads its records, and the clock."""
+        store = open_store(self.settings)
+        schema = self.bundle.schema
+        kind = self.settings.serve.clock if schema.has_time else "wall"
+        return UserSource(
+            store,
+            Recorder(schema, self.settings.serve.store.max_positives),
+            open_clock(kind, self.bundle.manifest["data_end_ms"], store),
+        )
+
+    @cached_property
+    def hydrator(self) -> Hydrator:
+        """The first stage."""
+        exclude_seen = self.settings.retrieval.exclude_seen
+        return Hydrator(self.bundle, self.users, counts=self.counts, exclude_seen=exclude_seen)
+
+    @cached_property
+    def counts(self) -> LatestCounts:
+        """The bundle's counts of items and contexts."""
+        return LatestCounts(self.bundle)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The second and third stage."""
+        return Sources.open(self.bundle, self.settings.retrieval)
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """The fourth stage."""
+        return Ranker(self.bundle, self.counts)
+
+    @cached_property
+    def reranker(self) -> Reranker:
+        """The last stage."""
+        return Reranker(self.bundle, self.settings.serve.value, self.settings.serve.rerank)
+
+    @cached_property
+    def stages(self) -> LocalStages:
+        """All stages in this process."""
+        return LocalStages(
+            self.hydrator,
+            self.sources,
+            ranker=self.ranker,
+            reranker=self.reranker,
+            num_threads=self.settings.serve.threads,
+        )
+
+    @cached_property
+    def fallback(self) -> Fallback:
+        """What answers when the stages cannot."""
+        return Fallback(self.bundle)
+
+    @cached_property
+    def events(self) -> EventWriter:
+        """What writes events into the store."""
+        return EventWriter(self.bundle.schema, self.users)

@@ -1,0 +1,145 @@
+"""One request through all stages, within its budget; the only place that may fall back."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Mapping
+from typing import Protocol, TypeVar
+
+from serve.fallback import Fallback
+from serve.messages import Answer, Item, Request, RequestError
+from serve.stages import Ranked, Slate, StageReport, Stages
+
+RESERVED = 0.2
+"""Share of the budget kept for re-ranking, when the stages before it are late."""
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Hears what happened to each request."""
+
+    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
+        """Count one pass of a stage."""
+        ...
+
+    def count_degraded(self, reason: str) -> None:
+        """Count a stage that was late or failed."""
+        ...
+
+    def count_served(self, items_by_source: Mapping[str, int]) -> None:
+        """Count the items of an answer by source."""
+        ...
+
+
+class Pipeline:
+    """Answers requests.
+
+    Without predictions the order of retrieval stands; without candidates popular items are
+    answered. The answer names what was missing in `degraded`.
+
+    Args:
+        stages: run the stages, here or elsewhere.
+        fallback: answers when they cannot.
+        observer: hears what happened.
+        budget_ms: time for one answer.
+    """
+
+    def __init__(
+        self, stages: Stages, fallback: Fallback, observer: Observer, *, budget_ms: int
+    ) -> None:
+        self.stages = stages
+        self.fallback = fallback
+        self.observer = observer
+        self.budget_ms = budget_ms
+
+    async def answer(self, request: Request, request_id: str) -> Answer:
+        """Answer one request.
+
+        Raises:
+            RequestError: the request itself is wrong.
+        """
+        run = Run(self.budget_ms)
+        slate = await self._slate(request, run)
+        self._observe(slate, run)
+        return Answer(
+            request_id=request_id,
+            bundle=slate.bundle,
+            items=[_item(item) for item in slate.items],
+            degraded=", ".join(run.degraded) or None,
+            timings_ms=run.timings_ms(),
+        )
+
+    async def _slate(self, request: Request, run: "Run") -> Slate:
+        query = await run.attempt("hydrate", self.stages.hydrate(request))
+        if query is None:
+            return self.fallback.slate(request, None)
+        run.reports += query.reports
+        candidates = await run.attempt("retrieve", self.stages.retrieve(query))
+        if candidates is None:
+            return self.fallback.slate(request, query)
+        run.reports += candidates.reports
+        ranked = await run.attempt("rank", self.stages.rank(query, candidates))
+        ranked = ranked or Ranked.unranked(candidates)
+        run.reports += ranked.reports
+        slate = await run.attempt("rerank", self.stages.rerank(query, ranked), reserved=0.0)
+        if slate is None:
+            return self.fallback.slate(request, query)
+        run.reports += slate.reports
+        return slate
+
+    def _observe(self, slate: Slate, run: "Run") -> None:
+        for report in run.reports:
+            seconds = report.time_ms / 1000
+            self.observer.observe_stage(
+                report.stage, seconds, num_in=report.num_in, num_out=report.num_out
+            )
+        for reason in run.degraded:
+            self.observer.count_degraded(reason)
+        self.observer.count_served(Counter(item.source for item in slate.items))
+
+
+class Run:
+    """One request's clock, reports and failures."""
+
+    def __init__(self, budget_ms: int) -> None:
+        self.started = time.perf_counter()
+        self.budget_s = budget_ms / 1000
+        self.reports: tuple[StageReport, ...] = ()
+        self.degraded: list[str] = []
+
+    async def attempt(
+        self, stage: str, result: Awaitable[T], *, reserved: float = RESERVED
+    ) -> T | None:
+        """Wait for a stage; None when it fails or is late, which is logged and noted.
+
+        Args:
+            stage: its name.
+            result: what it will give.
+            reserved: share of the budget that it may not use.
+        """
+        elapsed_s = time.perf_counter() - self.started
+        try:
+            left_s = self.budget_s * (1 - reserved) - elapsed_s
+            return await asyncio.wait_for(result, max(left_s, 0.0))
+        except RequestError:
+            raise
+        except TimeoutError:
+            self.degraded.append(f"{stage} late")
+            logger.warning("%s late: over the budget of %g ms", stage, 1000 * self.budget_s)
+        except Exception:
+            self.degraded.append(f"{stage} failed")
+            logger.exception("%s failed", stage)
+        return None
+
+    def timings_ms(self) -> dict[str, float]:
+        """Return the time in each stage, and the total, which holds waiting and transport too."""
+        total_ms = 1000 * (time.perf_counter() - self.started)
+        stages = {report.stage: round(report.time_ms, 3) for report in self.reports}
+        return {**stages, "total": round(total_ms, 3)}
+
+
+def _item(item: object) -> Item:
+    return Item.model_validate(vars(item))
