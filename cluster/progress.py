@@ -22,6 +22,7 @@ class ProgressBar:
         self.description = description
         self.total = total
         self.done = 0
+        self._note = ""
         self._started = time.monotonic()
         self._last_line = self._started
         self._bar = _bar() if sys.stderr.isatty() else None
@@ -41,11 +42,12 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
         elif kind is None:
-            self._line("done")
+            self._line(self._note or "done")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count steps; `note` is shown behind the bar (loss, samples/s, ...)."""
         self.done += steps
+        self._note = note
         if self._bar and self._task is not None:
             self._bar.update(self._task, advance=steps, note=note)
         elif time.monotonic() - self._last_line >= LINE_INTERVAL_S:

@@ -13,7 +13,9 @@ import torch
 
 from cluster.storage import MANIFEST, Storage
 from features.examples import Examples
+from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
+from train.figures import without_nan
 from train.identity import Identity, identity, trained_id
 from train.loop import fit
 from train.objective import Trainee
@@ -66,6 +68,16 @@ class Order:
         manifest = self.storage.manifest(self.artifact)
         return manifest is not None and manifest["id"] == self.id
 
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of the model that the storage holds."""
+        path = self.storage.fetch(self.artifact) / "metrics.json"
+        metrics: dict[str, Any] = json.loads(path.read_text())
+        return metrics
+
+    def forget_runs(self) -> None:
+        """Drop every checkpoint of this model's trainings."""
+        Checkpoints.of(self.storage, f"runs/{self.model}", {}).clear()
+
     def carry_out(self, runtime: Runtime) -> None:
         """Train, judge and export; called by every worker, rank 0 publishes the artifact."""
         examples = Examples.open(self.storage)
@@ -83,7 +95,7 @@ class Order:
             trainee.model.cpu()
             trainee.export(folder)
             torch.save(trainee.model.state_dict(), folder / "model.pt")
-        _write(folder / "metrics.json", metrics)
+        _write(folder / "metrics.json", without_nan(metrics))
         _write(folder / "curves.json", position.curves)
         _write(folder / MANIFEST, self._facts(position, seconds))
 

@@ -43,11 +43,6 @@ def trained_id(identity: Identity) -> str:
     return content_hash(identity)
 
 
-def draft_id(examples_id: str, trained_ids: dict[str, str]) -> str:
-    """Return the id that a report gives to the bundle that these would make."""
-    return content_hash({"examples": examples_id, "trained": trained_ids})
-
-
 def _flat(sections: dict[str, dict[str, Any]]) -> Identity:
     return {
         f"{section}.{key}": json.dumps(value)

@@ -193,6 +193,7 @@ class Fit:
             num_steps=self.num_steps,
             total_steps=self.position.total_steps,
             figures={"samples/s": rate, **figures},
+            monitor=self.objective.monitor,
             is_epoch=is_epoch,
             is_best=is_best,
         )

@@ -18,6 +18,7 @@ class Progress:
         total_steps: steps done in the training.
         figures: `loss`, `samples/s` and the loss's parts; at the end of an epoch the epoch's means
             and the validation figures.
+        monitor: name of the validation figure that counts.
         is_epoch: whether the epoch is over.
         is_best: whether its validation figure is the best yet.
     """
@@ -28,6 +29,7 @@ class Progress:
     num_steps: int = 0
     total_steps: int = 0
     figures: dict[str, float] = field(default_factory=dict)
+    monitor: str = ""
     is_epoch: bool = False
     is_best: bool = False
 
@@ -38,3 +40,19 @@ class Listener(Protocol):
     def tell(self, progress: Progress) -> None:
         """Hear of it; cheap, for it is called between two steps."""
         ...
+
+
+class Listeners:
+    """Passes on what it hears.
+
+    Args:
+        listeners: whom to.
+    """
+
+    def __init__(self, listeners: tuple[Listener, ...]) -> None:
+        self.listeners = listeners
+
+    def tell(self, progress: Progress) -> None:
+        """Pass it on."""
+        for listener in self.listeners:
+            listener.tell(progress)

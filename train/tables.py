@@ -1,0 +1,66 @@
+"""The report as tables for people: models beside their floors."""
+
+import io
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from train.report import Report
+
+WIDTH = 100
+
+
+def tables(report: Report) -> str:
+    """Return the report's figures as text; the best of a retrieval column is marked."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=WIDTH)
+    for table in _tables(report):
+        console.print(table)
+    return stream.getvalue().rstrip()
+
+
+def _tables(report: Report) -> Iterator[Table]:
+    if "retrieval" in report:
+        yield _retrieval(report["retrieval"])
+    if "ranking" in report:
+        yield _ranking(report["ranking"], report.get("ranking_floor", {}))
+
+
+def _retrieval(methods: dict[str, dict[str, float]]) -> Table:
+    names = list(dict.fromkeys(name for figures in methods.values() for name in figures))
+    best = {n: max(f.get(n, -math.inf) for f in methods.values()) for n in names}
+    table = Table(title="retrieval on the test split (* best)", title_justify="left")
+    table.add_column("method")
+    for name in names:
+        table.add_column(name, justify="right")
+    for method, figures in methods.items():
+        cells = (_marked(figures.get(name), best[name]) for name in names)
+        table.add_row(method, *cells)
+    return table
+
+
+def _ranking(tasks: dict[str, dict[str, float]], floors: dict[str, dict[str, float]]) -> Table:
+    names = list(dict.fromkeys(name for figures in tasks.values() for name in figures))
+    floor_names = list(dict.fromkeys(name for figures in floors.values() for name in figures))
+    table = Table(title="ranking on the test split", title_justify="left")
+    table.add_column("task")
+    for name in (*names, *(f"floor {name}" for name in floor_names)):
+        table.add_column(name, justify="right")
+    for task, figures in tasks.items():
+        floor = floors.get(task, {})
+        cells = [_cell(figures.get(n)) for n in names] + [_cell(floor.get(n)) for n in floor_names]
+        table.add_row(task, *cells)
+    return table
+
+
+def _marked(value: float | None, best: float) -> str:
+    return f"{_cell(value)}{'*' if value is not None and value == best else ' '}"
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
