@@ -13,6 +13,7 @@ from features.schema import Schema
 from features.stores.record import Record, UserEvent
 
 MAX_RECENT = 64
+POSITIVE = 0.5
 
 
 class Recorder:
@@ -71,16 +72,20 @@ class Recorder:
         before = int(np.searchsorted(buckets, record.bucket))
         record.totals = counts[:before].sum(axis=0).tolist()
         record.pending = counts[before:].sum(axis=0).tolist()
-        positives = np.flatnonzero(labels[:, self._positive] > 0)[-self.max_positives :]
+        positives = np.flatnonzero(labels[:, self._positive] >= POSITIVE)[-self.max_positives :]
         record.item_ids = [item_ids[i] for i in positives.tolist()]
         record.item_ms = timestamps_ms[positives].tolist()
         return record
 
-    def counts(self, record: Record | None, now_ms: int) -> npt.NDArray[np.float32]:
+    def refilled(self, fresh: Record, old: Record | None, data_end_ms: int) -> Record:
+        """Return a filled record with what the old one heard live after the data ended."""
+        heard = old.recent if old is not None else []
+        return self.appended(fresh, [e for e in heard if e.timestamp_ms > data_end_ms])
+
+    def counts(self, record: Record, now_ms: int) -> npt.NDArray[np.float32]:
         """Return a user's counts as of the update interval of `now_ms`: (1 + tasks,)."""
-        if record is None:
-            return np.zeros(1 + len(self.tasks), np.float32)
-        record = self._current(record)
+        if record.layout != self.layout:
+            record = self._current(record)
         counts = np.asarray(record.totals)
         if self._bucket(now_ms) > record.bucket:
             counts = counts + np.asarray(record.pending)
@@ -105,7 +110,7 @@ class Recorder:
             record.recent.append(UserEvent(event.item_id, event.timestamp_ms, dict(labels)))
             del record.recent[:-MAX_RECENT]
         self._count(record, event.timestamp_ms, labels, is_new=twin is None)
-        if labels.get(self.schema.positive, 0.0) > 0:
+        if labels.get(self.schema.positive, 0.0) >= POSITIVE:
             self._remember(record, event)
 
     def _count(

@@ -1,0 +1,145 @@
+"""Fills an online store from the prepared tables, by the rules of live events."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cluster.errors import InputError
+from cluster.progress import ProgressBar
+from cluster.storage import Storage
+from features.canonical import label_matrix
+from features.examples import Examples
+from features.stores.filled import Filled
+from features.stores.record import Record
+from features.stores.recorder import Recorder
+from features.stores.store import Change, Store
+from features.vocabulary import canonical_column
+
+TABLES = "tables"
+BATCH_USERS = 5_000
+
+
+def fill(store: Store, storage: Storage, recorder: Recorder) -> int:
+    """Write every user of the prepared data; return how many, 0 when that was done before.
+
+    Live events later than the data are kept, as far as the records hold them, and so are users
+    whom only live events know. Killed half-way, it starts again and ends with the same records.
+
+    Raises:
+        InputError: the prepared data is missing, or has another schema than the recorder.
+    """
+    examples = Examples.open(storage)
+    filling = Filling(store, storage, recorder, examples)
+    filled = Filled.of(store)
+    if filled is not None and filled.examples == filling.id:
+        return 0
+    return filling.run()
+
+
+class Filling:
+    """One pass over the tables, holding the users table and one partition of events."""
+
+    def __init__(
+        self, store: Store, storage: Storage, recorder: Recorder, examples: Examples
+    ) -> None:
+        if examples.schema.fingerprint != recorder.schema.fingerprint:
+            raise InputError(
+                f"{examples.folder}: prepared with schema {examples.schema.fingerprint}, but the "
+                f"bundle has {recorder.schema.fingerprint}; train and publish again"
+            )
+        self.store = store
+        self.recorder = recorder
+        self.id: str = examples.manifest["id"]
+        self.data_end_ms = int(examples.manifest["data_end_ms"])
+        self.num_users: int = examples.manifest["dataset"]["users"]
+        self.folder = storage.fetch(TABLES)
+        self.users = _users(self.folder, recorder)
+
+    def run(self) -> int:
+        """Write all records, erase those of earlier data, and note what was done."""
+        done = 0
+        with ProgressBar("online store", self.num_users) as progress:
+            for changes in self._batches():
+                self.store.update(changes)
+                done += len(changes)
+                progress.advance(len(changes), "users")
+        self.store.prune(lambda record: record.filled in (None, self.id) or bool(record.recent))
+        Filled.just(self.id, self.data_end_ms).state(self.store)
+        return done
+
+    def _batches(self) -> Iterator[dict[str, Change]]:
+        changes: dict[str, Change] = {}
+        for user_id, fresh in self._records():
+            changes[user_id] = partial(self._change, fresh)
+            if len(changes) == BATCH_USERS:
+                yield changes
+                changes = {}
+        if changes:
+            yield changes
+
+    def _change(self, fresh: Record, old: Record | None) -> Record:
+        return self.recorder.refilled(fresh, old, self.data_end_ms)
+
+    def _records(self) -> Iterator[tuple[str, Record]]:
+        """Yield every user's record: those with events by partition, then the silent ones."""
+        names = ["user_id", "item_id", "timestamp", *{t.column for t in self.recorder.schema.tasks}]
+        files = sorted((self.folder / "events").glob("*.parquet"))
+        active = []
+        for file in files:
+            events = pl.read_parquet(file, columns=names)
+            active.append(events["user_id"].unique())
+            yield from self._active(events)
+        if self.users is not None:
+            silent = self.users.join(pl.DataFrame(pl.concat(active)), on="user_id", how="anti")
+            for user_id, attributes in _attributes(silent):
+                yield user_id, self._empty(attributes)
+
+    def _active(self, events: pl.DataFrame) -> Iterator[tuple[str, Record]]:
+        """Yield the records of users with events; events are sorted by user and time."""
+        labels = label_matrix(events, self.recorder.schema.tasks)
+        timestamps = _milliseconds(events["timestamp"])
+        item_ids = canonical_column(events["item_id"]).to_list()
+        bounds = np.flatnonzero(events["user_id"].rle_id().diff().fill_null(1).to_numpy())
+        known = events.select("user_id").gather(bounds)
+        if self.users is not None:
+            known = known.join(self.users, on="user_id", how="left", maintain_order="left")
+        ends = np.append(bounds[1:], len(labels))
+        users = zip(_attributes(known), bounds.tolist(), ends.tolist(), strict=True)
+        for (user_id, attributes), begin, end in users:
+            own = slice(begin, end)
+            empty = self._empty(attributes)
+            yield (
+                user_id,
+                self.recorder.filled(empty, item_ids[own], timestamps[own], labels[own]),
+            )
+
+    def _empty(self, attributes: dict[str, Any]) -> Record:
+        record = self.recorder.empty(attributes)
+        record.filled = self.id
+        return record
+
+
+def _users(folder: Path, recorder: Recorder) -> pl.DataFrame | None:
+    """Read the attributes that models see, as types that MessagePack knows."""
+    if not (folder / "users.parquet").is_file():
+        return None
+    names = [feature.name for feature in recorder.schema.features if feature.owner == "user"]
+    users = pl.read_parquet(folder / "users.parquet", columns=["user_id", *names])
+    return users.with_columns(pl.selectors.decimal().cast(pl.Float64))
+
+
+def _attributes(users: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield canonical ids with attributes, leaving out what is unknown."""
+    user_ids = canonical_column(users["user_id"])
+    for user_id, values in zip(user_ids, users.drop("user_id").iter_rows(named=True), strict=True):
+        yield user_id, {name: value for name, value in values.items() if value is not None}
+
+
+def _milliseconds(instants: pl.Series) -> Any:
+    if instants.dtype.is_temporal():
+        return instants.dt.epoch("ms").to_numpy()
+    return instants.cast(pl.Int64).to_numpy()

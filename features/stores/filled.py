@@ -1,0 +1,36 @@
+"""What an online store was filled from, and when."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from features.stores.store import Store
+
+FACT = "filled"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The prepared data behind a store's records."""
+
+    examples: str
+    """Id of the prepared data."""
+    data_end_ms: int
+    """The instant of its last event."""
+    wall_ms: int
+    """When the store was filled."""
+
+    @classmethod
+    def just(cls, examples: str, data_end_ms: int) -> "Filled":
+        """Return the facts of a store that is filled at this moment."""
+        return cls(examples, data_end_ms, time.time_ns() // 1_000_000)
+
+    @classmethod
+    def of(cls, store: Store) -> "Filled | None":
+        """Read a store's facts; None while it was never filled."""
+        text = store.fact(FACT)
+        return None if text is None else cls(**json.loads(text))
+
+    def state(self, store: Store) -> None:
+        """Write the facts."""
+        store.state(FACT, json.dumps(asdict(self)))
