@@ -3,9 +3,9 @@
 import time
 from typing import Literal, Protocol
 
+from cluster.errors import InputError
+from features.stores.filled import Filled
 from features.stores.store import Store
-
-STARTED = "dataset_clock_started_ms"
 
 
 class Clock(Protocol):
@@ -25,7 +25,10 @@ class WallClock:
 
 
 class DatasetClock:
-    """The end of the data, and on from there since `started_ms` of the wall clock."""
+    """The end of the data, and on from there since `started_ms` of the wall clock.
+
+    It does not stop with the service, so that events never come before earlier ones.
+    """
 
     def __init__(self, data_end_ms: int, started_ms: int) -> None:
         self._offset_ms = data_end_ms - started_ms
@@ -36,12 +39,15 @@ class DatasetClock:
         return self._wall.now_ms() + self._offset_ms
 
 
-def open_clock(kind: Literal["wall", "dataset"], data_end_ms: int, store: Store) -> Clock:
-    """Return the configured clock, the same in every process that shares the store."""
+def open_clock(kind: Literal["wall", "dataset"], store: Store) -> Clock:
+    """Return the configured clock, the same in every process that shares the store.
+
+    Raises:
+        InputError: the dataset's clock of a store that was never filled.
+    """
     if kind == "wall":
         return WallClock()
-    started = store.fact(STARTED)
-    if started is None:
-        started = str(WallClock().now_ms())
-        store.state(STARTED, started)
-    return DatasetClock(data_end_ms, int(started))
+    filled = Filled.of(store)
+    if filled is None:
+        raise InputError('serve.clock: "dataset" needs an online store that was filled from data')
+    return DatasetClock(filled.data_end_ms, filled.wall_ms)

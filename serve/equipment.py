@@ -58,7 +58,7 @@ class Equipment:
         return UserSource(
             store,
             Recorder(schema, self.settings.serve.store.max_positives),
-            open_clock(kind, self.bundle.manifest["data_end_ms"], store),
+            open_clock(kind, store),
         )
 
     @cached_property
