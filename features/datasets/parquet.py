@@ -13,7 +13,6 @@ from features.config import DatasetConfig
 from features.datasets.adapter import Block, Source
 
 UTC_MS = pa.timestamp("ms", tz="UTC")
-NAIVE_MS = pa.timestamp("ms")
 KEYS = ("user_id", "item_id", "timestamp")
 
 
@@ -30,14 +29,15 @@ class Parquet:
         assert config.path is not None
         self.path = config.path
         self.filesystem, self.folder = _opened(config.path)
+        where = f"{self.path}/events.parquet"
         events = self._dataset("events")
         if events is None:
-            raise InputError(f"{self.path}/events.parquet: missing file")
+            raise InputError(f"{where}: missing file")
+        if not events.files or not events.count_rows():
+            raise InputError(f"{where}: empty dataset: no events")
+        _require(where, events.schema, KEYS)
         self.events = events
-        _require(f"{self.path}/events.parquet", self.events.schema, KEYS)
-        if not self.events.count_rows():
-            raise InputError(f"{self.path}/events.parquet: empty dataset: no events")
-        self.schema = _canonical_schema(f"{self.path}/events.parquet", self.events.schema)
+        self.schema = _canonical_schema(where, events.schema)
 
     @property
     def has_time(self) -> bool:
@@ -137,7 +137,7 @@ def _canonical_schema(where: str, schema: pa.Schema) -> pa.Schema:
 
 def _canonical_type(where: str, field: pa.Field) -> pa.DataType:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    is_string = _is_string(kind)
     if field.name in ("user_id", "item_id"):
         if not is_string and not pa.types.is_integer(kind):
             raise InputError(f"{where}: {field.name} is {kind}, not string or integer")
@@ -146,9 +146,17 @@ def _canonical_type(where: str, field: pa.Field) -> pa.DataType:
         if not pa.types.is_integer(kind):
             raise InputError(f"{where}: timestamp is {kind}, not a timestamp or integer")
         return pa.int64()
-    if pa.types.is_timestamp(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return UTC_MS
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if is_list and _is_string(kind.value_type):
+        return pa.list_(pa.string())
     return pa.string() if is_string else kind
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _canonical(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
@@ -161,10 +169,10 @@ def _canonical(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """Cast, cutting instants to milliseconds; naive ones are UTC."""
-    if kind == UTC_MS:
-        naive = column.cast(pa.timestamp("ms", column.type.tz), safe=False)
-        return naive.cast(pa.int64()).cast(UTC_MS)
-    return column.cast(kind)
+    if kind != UTC_MS:
+        return column.cast(kind)
+    zone = None if pa.types.is_date(column.type) else column.type.tz
+    return column.cast(pa.timestamp("ms", zone), safe=False).cast(pa.int64()).cast(UTC_MS)
 
 
 def _check_ids(where: str, ids: pa.ChunkedArray, key: str) -> None:

@@ -99,16 +99,13 @@ class TextFile:
         types = self.format.types
         if not lines.strip():
             return pa.schema(list(types.items())).empty_table(), 0
-        delimiter = self.format.delimiter
-        if len(delimiter) > 1:
-            lines, delimiter = lines.replace(delimiter.encode(), b"\t"), "\t"
+        lines, delimiter = self._plain(lines)
         malformed = MalformedLines()
         try:
             table = arrow_csv.read_csv(
                 io.BytesIO(lines),
                 arrow_csv.ReadOptions(
                     column_names=list(names),
-                    encoding=self.format.encoding,
                     block_size=len(lines) + 1,
                 ),
                 arrow_csv.ParseOptions(
@@ -123,9 +120,20 @@ class TextFile:
                     strings_can_be_null=True,
                 ),
             )
-        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        except pa.ArrowInvalid as error:
             raise InputError(f"{self.path}: {error}") from None
         return table, malformed.count
+
+    def _plain(self, lines: bytes) -> tuple[bytes, str]:
+        """Return the lines in UTF-8 with a delimiter of one character."""
+        delimiter = self.format.delimiter
+        try:
+            text = lines.decode(self.format.encoding)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.path}: {error}") from None
+        if len(delimiter) > 1:
+            text, delimiter = text.replace(delimiter, "\t"), "\t"
+        return text.encode(), delimiter
 
 
 class MalformedLines:

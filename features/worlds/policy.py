@@ -43,6 +43,13 @@ class Policy:
         """Topic and publishing date as one sorted key, in the order of `_by_topic`."""
         return self._key(self.items.topic, self.items.published_ms)[self._by_topic]
 
+    @cached_property
+    def _places(self) -> npt.NDArray[np.int64]:
+        """Each item's place in `_by_topic`."""
+        places = np.empty(len(self.items), np.int64)
+        places[self._by_topic] = np.arange(len(self.items))
+        return places
+
     def slates(
         self, rng: np.random.Generator, users: Users, requests: Requests
     ) -> npt.NDArray[np.int64]:
@@ -120,9 +127,7 @@ class Policy:
         is_topic = users.topics[user] == topic[:, None]
         share = (users.long_term_shares()[user] * is_topic).sum(axis=1)
         begin, end = self._topic_range(topic, requests.start_ms[rows])
-        place = np.empty(len(self.items), np.int64)
-        place[self._by_topic] = np.arange(len(self.items))
-        weight = self._topical.weights[place[items]]
+        weight = self._topical.weights[self._places[items]]
         return np.asarray(share * weight / self._topical.total(begin, end))
 
     def _num_published(self, now_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.worlds.items import DIM
-from features.worlds.period import DAY_MS, END_MS, START_MS
+from features.worlds.period import DAY_MS, DAYS, END_MS, START_MS
 from features.worlds.topics import TAGS_PER_TOPIC
 
 NUM_INTERESTS = 4
@@ -26,6 +27,7 @@ ACTIVITY_SIGMA = 0.9
 MAX_ACTIVITY = 20.0
 SHARE_NEW = 0.15
 SENIORITY_DAYS = 700
+LOYALTY = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Users:
                 "user_id": np.arange(self.first_id, self.first_id + len(self)),
                 "country": pa.array(COUNTRIES).take(pa.array(self.country)),
                 "age_band": pa.array(AGE_BANDS).take(pa.array(self.age_band)),
-                "signup": pa.array(self.activity.signup_ms, pa.timestamp("ms", tz="UTC")),
+                "signup": _quarters(self.activity.signup_ms),
             }
         )
 
@@ -127,7 +129,7 @@ def create_users(
         country=country,
         age_band=age_band,
         device=rng.choice(len(DEVICES), n, p=DEVICE_SHARES),
-        patience=0.5 * rng.standard_normal(n),
+        patience=0.5 * rng.standard_normal(n) + LOYALTY * _seniority(activity),
         stamina=0.4 * rng.standard_normal(n),
         topics=topics,
         strength=INTEREST_SKEW * rng.standard_normal((n, num_interests)),
@@ -153,6 +155,19 @@ def _directions(
     vectors = tag_vectors[tags] * np.asarray([0.7, 0.5])[:, None]
     personal = 0.1 * rng.standard_normal((*topics.shape, DIM))
     return np.asarray(vectors.sum(axis=2) + personal)
+
+
+def _seniority(activity: Activity) -> npt.NDArray[np.float64]:
+    """Return -0.5 for the newest users to 0.5 for the oldest."""
+    days = (END_MS - activity.signup_ms) / DAY_MS
+    return np.asarray(days / (SENIORITY_DAYS + DAYS) - 0.5)
+
+
+def _quarters(instants_ms: npt.NDArray[np.int64]) -> pa.Array:
+    """Write instants as 2025Q1."""
+    dates = pa.array(instants_ms, pa.timestamp("ms"))
+    parts = (pc.year(dates), pc.quarter(dates))
+    return pc.binary_join_element_wise(*(part.cast(pa.string()) for part in parts), "Q")
 
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
