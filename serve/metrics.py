@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' text form; knows no HTTP framework."""
+"""What the service counts, in Prometheus' text form; knows no stage and no HTTP framework."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,8 +6,6 @@ from pathlib import Path
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-
-from serve.stages import StageReport
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -47,12 +45,12 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def observe_stage(self, report: StageReport) -> None:
-        """Count one pass of a stage."""
-        self._stage_seconds.labels(report.stage).observe(report.time_ms / 1000)
-        self._stage_in.labels(report.stage).inc(report.num_in)
-        self._stage_out.labels(report.stage).inc(report.num_out)
-        self._stage_dropped.labels(report.stage).inc(report.num_dropped)
+    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
+        """Count one pass of a stage; what did not leave it was dropped."""
+        self._stage_seconds.labels(stage).observe(seconds)
+        self._stage_in.labels(stage).inc(num_in)
+        self._stage_out.labels(stage).inc(num_out)
+        self._stage_dropped.labels(stage).inc(max(num_in - num_out, 0))
 
     def count_degraded(self, reason: str) -> None:
         """Count an answer that a stage fell back in."""

@@ -6,17 +6,15 @@ import sys
 from pathlib import Path
 
 from serve.metrics import FOLDER_VARIABLE, Metrics
-from serve.stages import StageReport
 
 REPLICA = """
 import sys
 from pathlib import Path
 from serve.metrics import Metrics
-from serve.stages import StageReport
 
 metrics = Metrics(Path(sys.argv[1]))
 metrics.observe_request("/v1/recommendations", 200, 0.004)
-metrics.observe_stage(StageReport("rank", 3.0, 500, 480))
+metrics.observe_stage("rank", 0.003, num_in=500, num_out=480)
 metrics.count_degraded("rank: late")
 sys.stdout.write(metrics.render().decode())
 """
@@ -35,7 +33,7 @@ def run_replica(folder: Path) -> str:
 
 def test_a_stage_reports_time_in_out_and_dropped() -> None:
     metrics = Metrics()
-    metrics.observe_stage(StageReport("filter", 1.0, 500, 450))
+    metrics.observe_stage("filter", 0.001, num_in=500, num_out=450)
     text = metrics.render().decode()
     assert 'millrace_stage_in_total{stage="filter"} 500.0' in text
     assert 'millrace_stage_out_total{stage="filter"} 450.0' in text

@@ -1,0 +1,154 @@
+"""Brings the service up, from the published bundle to the answering port, and down again."""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cluster.errors import ConfigError, InputError
+from cluster.ports import avoid_taken_haproxy_ports, refuse_taken
+from cluster.session import cluster_address, session
+from cluster.storage import Storage
+from features.examples import EXAMPLES
+from features.stores.fill import fill
+from models.bundle import Bundle, verify_content
+from retrieval.registry import champion
+from serve.client import Client
+from serve.config import ServeSettings
+from serve.deployments import ReplicaSetup
+from serve.equipment import Equipment
+
+MAX_PORT = 65_535
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.05
+WATCH_INTERVAL_S = 5.0
+
+
+def launch(settings: ServeSettings, options: argparse.Namespace) -> None:
+    """Check, fill the online store, deploy, and stay until interrupted.
+
+    What can be refused is refused before Ray starts.
+
+    Raises:
+        InputError: the port is taken, or there is no sound bundle that fits the prepared data.
+    """
+    if not 1 <= options.port <= MAX_PORT:
+        raise ConfigError(f"--port {options.port}: must lie between 1 and {MAX_PORT}")
+    is_local = cluster_address(settings.cluster) is None
+    if is_local:
+        refuse_taken(options.host, options.port)
+        avoid_taken_haproxy_ports()
+    bundle = _prepare(settings)
+    with _metrics_folder() as folder, session(settings.cluster):
+        setup = ReplicaSetup(settings, bundle.id, folder)
+        with _deployed(setup, options, is_local):
+            _announce(settings, bundle, options.port)
+            _wait_for_interrupt()
+
+
+def _prepare(settings: ServeSettings) -> Bundle:
+    """Return the champion, with the online store filled for it."""
+    storage = Storage(settings.storage.root, settings.recommender)
+    folder = champion(storage)
+    verify_content(folder)
+    equipment = Equipment.open(settings, folder)
+    users = equipment.users
+    try:
+        if storage.exists(EXAMPLES):
+            fill(users.store, storage, users.recorder)
+    finally:
+        users.store.close()
+    return equipment.bundle
+
+
+@contextmanager
+def _metrics_folder() -> Iterator[Path]:
+    """Name a folder of this run's own, in which the replicas of a host keep their counts."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-metrics-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) -> Iterator[None]:
+    """Deploy for the block; requests in flight are answered before the replicas end."""
+    import ray.serve
+
+    from serve.app import build_app, num_cpus
+
+    if is_local:
+        _check_cpus(num_cpus(setup))
+    ray.serve.start(
+        http_options={"host": options.host, "port": options.port},
+        proxy_location="HeadOnly" if is_local else "EveryNode",
+        logging_config={"enable_access_log": False},
+    )
+    name = setup.settings.recommender
+    ray.serve.run(build_app(setup), name=name, route_prefix="/")
+    try:
+        _wait_until_ready(Client(options.port))
+        yield
+    finally:
+        ray.serve.delete(name)
+
+
+def _check_cpus(needed: float) -> None:
+    import ray
+
+    available = ray.cluster_resources().get("CPU", 0.0)
+    if needed > available:
+        raise InputError(
+            f"serve.scaling: the replicas reserve {needed:g} CPUs, but Ray has {available:g}; "
+            "lower num_cpus or raise cluster.num_cpus"
+        )
+
+
+def _wait_until_ready(client: Client) -> None:
+    """Wait for the proxy, which follows the replicas by a moment."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not client.is_ready():
+        if time.monotonic() > deadline:
+            raise InputError(f"port {client.port} did not answer within {READY_TIMEOUT_S:g} s")
+        time.sleep(POLL_S)
+
+
+def _announce(settings: ServeSettings, bundle: Bundle, port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
+    body = json.dumps({"user_id": "1", "num_items": 5})
+    sys.stdout.write(
+        f"{settings.recommender}: bundle {bundle.id}, {settings.serve.topology}, on {url}\n"
+        f"  curl -s {url}/v1/recommendations -d '{body}'\n"
+        f"  {url}/docs  {url}/metrics\n"
+    )
+    sys.stdout.flush()
+
+
+def _wait_for_interrupt() -> None:
+    """Wait for SIGINT or SIGTERM, which end a service as they should; fail when Ray is gone."""
+    import ray.serve
+
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    previous: dict[int, Any] = {
+        number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        while not stop.wait(WATCH_INTERVAL_S):
+            ray.serve.status()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

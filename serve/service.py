@@ -1,0 +1,45 @@
+"""What the gateway speaks for: the pipeline, the events' way into the store, and the counts."""
+
+import asyncio
+
+from serve.equipment import Equipment
+from serve.messages import Answer, Events, Request
+from serve.metrics import Metrics
+from serve.pipeline import Pipeline
+from serve.stages import Stages
+
+
+class Service:
+    """Serves one bundle.
+
+    Args:
+        equipment: the bundle, the online store and what is answered when stages fail.
+        stages: run the stages, in this process or on other replicas.
+        metrics: counts what happens.
+    """
+
+    def __init__(self, equipment: Equipment, stages: Stages, metrics: Metrics) -> None:
+        self.equipment = equipment
+        self.metrics = metrics
+        budget_ms = equipment.settings.serve.budget
+        self.pipeline = Pipeline(stages, equipment.fallback, metrics, budget_ms=budget_ms)
+        self.events = equipment.events
+
+    async def recommend(self, request: Request, request_id: str) -> Answer:
+        """Answer one request."""
+        return await self.pipeline.answer(request, request_id)
+
+    async def record(self, events: Events) -> int:
+        """Write events into their users' histories, in a thread: a write may wait for another."""
+        num_events = await asyncio.to_thread(self.events.write, events)
+        self.metrics.count_events(self.equipment.settings.recommender, num_events)
+        return num_events
+
+    def health(self) -> dict[str, str]:
+        """Tell which bundle answers, in which topology."""
+        settings = self.equipment.settings
+        return {
+            "recommender": settings.recommender,
+            "bundle": self.equipment.bundle.id,
+            "topology": settings.serve.topology,
+        }
