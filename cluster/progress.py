@@ -25,6 +25,7 @@ class ProgressBar:
         self._note = ""
         self._started = time.monotonic()
         self._last_line = self._started
+        self._last_done: int | None = None
         self._bar = _bar() if sys.stderr.isatty() else None
         self._task = self._bar.add_task(description, total=total, note="") if self._bar else None
 
@@ -41,7 +42,7 @@ class ProgressBar:
     ) -> None:
         if self._bar:
             self._bar.stop()
-        elif kind is None:
+        elif kind is None and self.done != self._last_done:
             self._line(self._note or "done")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -55,6 +56,7 @@ class ProgressBar:
 
     def _line(self, note: str) -> None:
         self._last_line = time.monotonic()
+        self._last_done = self.done
         elapsed = self._last_line - self._started
         total = f"/{self.total}" if self.total is not None else ""
         parts = (f"{self.description} {self.done}{total}", f"{elapsed:.0f} s", note)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -32,8 +33,7 @@ def _tables(report: Report) -> Iterator[Table]:
 def _retrieval(methods: dict[str, dict[str, float]]) -> Table:
     names = list(dict.fromkeys(name for figures in methods.values() for name in figures))
     best = {n: max(f.get(n, -math.inf) for f in methods.values()) for n in names}
-    table = Table(title="retrieval on the test split (* best)", title_justify="left")
-    table.add_column("method")
+    table = _table("retrieval on the test split (* best)", "method")
     for name in names:
         table.add_column(name, justify="right")
     for method, figures in methods.items():
@@ -44,15 +44,25 @@ def _retrieval(methods: dict[str, dict[str, float]]) -> Table:
 
 def _ranking(tasks: dict[str, dict[str, float]], floors: dict[str, dict[str, float]]) -> Table:
     names = list(dict.fromkeys(name for figures in tasks.values() for name in figures))
-    floor_names = list(dict.fromkeys(name for figures in floors.values() for name in figures))
-    table = Table(title="ranking on the test split", title_justify="left")
-    table.add_column("task")
-    for name in (*names, *(f"floor {name}" for name in floor_names)):
+    has_floor = {name for figures in floors.values() for name in figures}
+    table = _table("ranking on the test split (floor: sum of rate logits)", "task")
+    for name in names:
         table.add_column(name, justify="right")
+        if name in has_floor:
+            table.add_column("floor", justify="right")
     for task, figures in tasks.items():
-        floor = floors.get(task, {})
-        cells = [_cell(figures.get(n)) for n in names] + [_cell(floor.get(n)) for n in floor_names]
+        cells = []
+        for name in names:
+            cells.append(_cell(figures.get(name)))
+            if name in has_floor:
+                cells.append(_cell(floors.get(task, {}).get(name)))
         table.add_row(task, *cells)
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
     return table
 
 
