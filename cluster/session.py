@@ -1,6 +1,8 @@
 """The Ray session: join a cluster or start a local one, with the environment that Ray needs."""
 
+import logging
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,13 +10,13 @@ from pathlib import Path
 import ray
 
 from cluster.config import ClusterConfig
+from cluster.errors import InputError
 
 # Read by Ray before it starts; measured reasons are in the README's operations chapter.
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
@@ -24,6 +26,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "67108864",
 }
+AUTH_MODE = "RAY_AUTH_MODE"
+AUTH_TOKEN = "RAY_AUTH_TOKEN"
+TOKEN_BYTES = 32
 
 
 def prepare_environment() -> None:
@@ -39,21 +44,20 @@ def cluster_address(config: ClusterConfig) -> str | None:
 
 @contextmanager
 def session(config: ClusterConfig) -> Iterator[None]:
-    """Join or start Ray for the block; a session that was already open is left open."""
+    """Join or start Ray for the block; a session that was already open is left open.
+
+    Raises:
+        InputError: the cluster does not answer, or refuses.
+    """
     if ray.is_initialized():
         yield
         return
     prepare_environment()
     address = cluster_address(config)
     if address:
-        ray.init(address=address, log_to_driver=False)
+        _join(address)
     else:
-        ray.init(
-            num_cpus=config.num_cpus,
-            object_store_memory=config.object_store_mb * 2**20,
-            include_dashboard=config.dashboard,
-            log_to_driver=False,
-        )
+        _start(config)
     try:
         yield
     finally:
@@ -63,3 +67,38 @@ def session(config: ClusterConfig) -> Iterator[None]:
 def repository_root() -> Path:
     """Return the folder that holds ours, for workers' import path."""
     return Path(__file__).resolve().parent.parent
+
+
+def _join(address: str) -> None:
+    """Join a cluster; whether it wants a token is up to RAY_AUTH_MODE, as for Ray's own tools."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        mode = os.environ.get(AUTH_MODE, "unset")
+        raise InputError(
+            f"cluster.address: cannot join {address!r} ({AUTH_MODE} is {mode}): {error}"
+        ) from error
+
+
+def _start(config: ClusterConfig) -> None:
+    """Start a Ray of our own.
+
+    Its ports listen on every interface, so it is never left open: unless the user has chosen
+    otherwise, Ray turns token authentication on. The token is this run's own and lives in the
+    environment of its processes: one saved under the home folder would be enforced by clusters
+    started later.
+    """
+    if AUTH_MODE not in os.environ and not _has_token():
+        os.environ[AUTH_TOKEN] = secrets.token_hex(TOKEN_BYTES)
+    ray.init(
+        num_cpus=config.num_cpus,
+        object_store_memory=config.object_store_mb * 2**20,
+        include_dashboard=config.dashboard,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _has_token() -> bool:
+    named = any(os.environ.get(name) for name in (AUTH_TOKEN, f"{AUTH_TOKEN}_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").is_file()

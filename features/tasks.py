@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import ray
 import ray.data
 
 from cluster.progress import ProgressBar
@@ -20,8 +19,7 @@ def run_tasks(description: str, task: Task, count: int) -> list[dict[str, Any]]:
     Ray Data schedules the pieces over the cluster, one core each; a piece whose worker dies is run
     again. Only the results come back, so neither side grows with the data.
     """
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    _quiet_console()
     pieces = ray.data.range(count, override_num_blocks=count)
     finished = pieces.map(_with_result(task))
     results: dict[int, dict[str, Any]] = {}
@@ -37,3 +35,11 @@ def _with_result(task: Task) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return {"id": row["id"], "result": json.dumps(task(int(row["id"])))}
 
     return run
+
+
+def _quiet_console() -> None:
+    """Leave the terminal to our progress and errors; Ray Data still writes its log files."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.CRITICAL)
