@@ -3,7 +3,6 @@
 import time
 from typing import Literal, Protocol
 
-from cluster.errors import InputError
 from features.stores.filled import Filled
 from features.stores.store import Store
 
@@ -39,15 +38,16 @@ class DatasetClock:
         return self._wall.now_ms() + self._offset_ms
 
 
-def open_clock(kind: Literal["wall", "dataset"], store: Store) -> Clock:
-    """Return the configured clock, the same in every process that shares the store.
+def open_clock(kind: Literal["wall", "dataset"], store: Store, *, data_end_ms: int) -> Clock:
+    """Return the configured clock.
 
-    Raises:
-        InputError: the dataset's clock of a store that was never filled.
+    Args:
+        kind: "dataset" goes on from the end of the data since the store was filled with it, the
+            same in every process that shares the store.
+        store: knows when that was.
+        data_end_ms: where the data of a store that was never filled ends.
     """
     if kind == "wall":
         return WallClock()
-    filled = Filled.of(store)
-    if filled is None:
-        raise InputError('serve.clock: "dataset" needs an online store that was filled from data')
+    filled = Filled.of(store) or Filled.just("", data_end_ms)
     return DatasetClock(filled.data_end_ms, filled.wall_ms)

@@ -58,7 +58,7 @@ class Equipment:
         return UserSource(
             store,
             Recorder(schema, self.settings.serve.store.max_positives),
-            open_clock(kind, store),
+            open_clock(kind, store, data_end_ms=self.bundle.manifest["data_end_ms"]),
         )
 
     @cached_property

@@ -1,19 +1,12 @@
 """The stages in this process: plain classes, run in threads off the event loop."""
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
-
 from serve.hydration import Hydrator
 from serve.messages import Request
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
 from serve.stages import Candidates, Query, Ranked, Slate
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from serve.threads import Threads
 
 
 class LocalStages:
@@ -37,28 +30,24 @@ class LocalStages:
         self.sources = sources
         self.ranker = ranker
         self.reranker = reranker
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="stages")
+        self.threads = Threads(num_threads)
 
     async def hydrate(self, request: Request) -> Query:
         """Look up the user and assemble the model inputs."""
-        return await self._run(self.hydrator.hydrate, request)
+        return await self.threads.run(self.hydrator.hydrate, request)
 
     async def retrieve(self, query: Query) -> Candidates:
         """Collect candidates from the sources and filter them."""
-        return await self._run(self.sources.retrieve, query)
+        return await self.threads.run(self.sources.retrieve, query)
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
         """Predict every task for every candidate."""
-        return await self._run(self.ranker.rank, query, candidates)
+        return await self.threads.run(self.ranker.rank, query, candidates)
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
         """Choose and order what is shown."""
-        return await self._run(self.reranker.rerank, query, ranked)
-
-    async def _run(self, stage: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: stage(*args, **kwargs))
+        return await self.threads.run(self.reranker.rerank, query, ranked)
 
     def close(self) -> None:
         """Let the threads end."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.threads.close()
