@@ -17,6 +17,7 @@ POPULAR_LIFETIME_MS = 12 * DAY_MS
 TOPIC_LIFETIME_MS = 30 * DAY_MS
 TOPIC_FLATTENING = 0.5
 SPARE_DRAWS = 4
+MORE_DRAWS = 60
 
 
 class Policy:
@@ -55,16 +56,14 @@ class Policy:
     ) -> npt.NDArray[np.int64]:
         """Draw each request's items in random order: (r, MAX_SLATE), -1 behind the slate.
 
-        Items that a slate holds already are drawn again, a few times.
+        Items that a slate holds already are drawn again, up to MORE_DRAWS times.
         """
-        drawn = self._draws(rng, users, requests, MAX_SLATE + SPARE_DRAWS)
-        is_new = np.ones(drawn.shape, bool)
-        for j in range(1, drawn.shape[1]):
-            is_new[:, j] = ~(drawn[:, :j] == drawn[:, j : j + 1]).any(axis=1)
-        place = np.cumsum(is_new, axis=1) - 1
-        rows, columns = np.nonzero(is_new & (place < requests.size[:, None]))
-        slates = np.full((len(requests), MAX_SLATE), -1, np.int64)
-        slates[rows, place[rows, columns]] = drawn[rows, columns]
+        slates = _distinct(self._draws(rng, users, requests, MAX_SLATE + SPARE_DRAWS), requests)
+        short = np.flatnonzero((slates >= 0).sum(axis=1) < requests.size)
+        if len(short):
+            rest = requests.take(short)
+            more = self._draws(rng, users, rest, MORE_DRAWS)
+            slates[short] = _distinct(np.concatenate([slates[short], more], axis=1), rest)
         return slates
 
     def propensities(
@@ -144,6 +143,18 @@ class Policy:
         self, topic: npt.NDArray[np.int64], instant_ms: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
         return np.asarray(topic * (1 << 44) + instant_ms, np.int64)
+
+
+def _distinct(drawn: npt.NDArray[np.int64], requests: Requests) -> npt.NDArray[np.int64]:
+    """Keep the first different items of each row, as many as its request wants."""
+    is_new = drawn >= 0
+    for j in range(1, drawn.shape[1]):
+        is_new[:, j] &= ~(drawn[:, :j] == drawn[:, j : j + 1]).any(axis=1)
+    place = np.cumsum(is_new, axis=1) - 1
+    rows, columns = np.nonzero(is_new & (place < requests.size[:, None]))
+    slates = np.full((len(requests), MAX_SLATE), -1, np.int64)
+    slates[rows, place[rows, columns]] = drawn[rows, columns]
+    return slates
 
 
 class _Cumulative:

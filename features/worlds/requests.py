@@ -1,6 +1,6 @@
 """When the synthetic users open the feed: sessions, and the requests in them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,10 @@ class Requests:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Requests":
+        """Return some of the requests."""
+        return Requests(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def draw_requests(
