@@ -10,17 +10,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import InputError
 from cluster.storage import MANIFEST, content_hash
 from features.assembly import Assembler
 from features.catalogue import Catalogue
 from features.encoding import Encoder
-from features.schema import Schema
+from features.schema import SCHEMA_FILE, Schema
 from features.vocabulary import Vocabularies
 
 PROGRAMS = ("user_tower", "item_tower", "ranker_user", "ranker_items")
 CHUNK = 1 << 20
+
+
+class _File(BaseModel):
+    """One file as the manifest knows it."""
+
+    bytes: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    """What every bundle's manifest holds; further facts are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    fingerprint: str
+    files: dict[str, _File]
 
 
 class Bundle:
@@ -39,12 +57,7 @@ class Bundle:
         self.folder = folder
         self.manifest = _verified(folder)
         self.id: str = self.manifest["id"]
-        self.schema = Schema.open(folder)
-        if self.schema.fingerprint != self.manifest["fingerprint"]:
-            raise InputError(
-                f"{folder}: bundle of schema {self.manifest['fingerprint']}, but its schema.json "
-                f"is {self.schema.fingerprint}"
-            )
+        self.schema = _schema(folder, self.manifest["fingerprint"])
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -131,21 +144,33 @@ def is_undamaged(folder: Path) -> bool:
 def _verified(folder: Path) -> dict[str, Any]:
     """Read the manifest and check that every file is there at its full size."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        files = manifest["files"].items()
-    except FileNotFoundError:
+        manifest = _Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder}: not a bundle: no {MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError):
+    except ValidationError:
         raise InputError(f"{folder / MANIFEST}: not a bundle manifest") from None
-    for name, facts in files:
+    for name, facts in manifest.files.items():
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
         if size is None:
             raise InputError(f"{folder / name}: missing from the bundle")
-        if size != facts["bytes"]:
+        if size != facts.bytes:
             raise InputError(
-                f"{folder / name}: truncated bundle: {size} bytes instead of {facts['bytes']}"
+                f"{folder / name}: truncated bundle: {size} bytes instead of {facts.bytes}"
             )
-    return manifest
+    return manifest.model_dump()
+
+
+def _schema(folder: Path, fingerprint: str) -> Schema:
+    try:
+        schema = Schema.open(folder)
+    except (FileNotFoundError, ValidationError):
+        raise InputError(f"{folder / SCHEMA_FILE}: not a schema") from None
+    if schema.fingerprint != fingerprint:
+        raise InputError(
+            f"{folder}: bundle of schema {fingerprint}, but its {SCHEMA_FILE} "
+            f"is {schema.fingerprint}"
+        )
+    return schema
 
 
 def _hash(file: Path) -> str:

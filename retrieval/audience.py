@@ -18,11 +18,12 @@ def audience_vectors(
     examples: Examples, tower: UserTower, now_ms: int, num_users: int
 ) -> npt.NDArray[np.float32]:
     """Return the vectors of about `num_users` users, spread evenly: (n, dim)."""
-    batches = _batches(examples, now_ms, num_users)
+    batches = audience_inputs(examples, now_ms, num_users)
     return np.concatenate([tower.vectors(inputs) for inputs in batches])
 
 
-def _batches(examples: Examples, now_ms: int, num_users: int) -> Iterator[Inputs]:
+def audience_inputs(examples: Examples, now_ms: int, num_users: int) -> Iterator[Inputs]:
+    """Yield the user inputs of about `num_users` users at one instant, in batches."""
     share = -(-num_users // examples.num_partitions)
     for partition in range(examples.num_partitions):
         timelines = examples.timelines(partition)

@@ -42,7 +42,11 @@ def _write_counts(folder: Path, ingredients: Ingredients) -> None:
     """Write what is known of every item, user attribute and context value after all events."""
     examples = ingredients.examples
     schema = examples.schema
-    tables = {entity.name: examples.rates(entity.name) for entity in schema.entities}
+    tables = {
+        entity.name: examples.rates(entity.name)
+        for entity in schema.entities
+        if entity.owner != "user"
+    }
     items = examples.catalogue.encoded
     np.save(folder / "item_counts.npy", latest_counts(schema, tables, items))
     (folder / "context_counts").mkdir()

@@ -1,26 +1,15 @@
-"""From trained models to the champion bundle: vectors, index, checks, files, registry."""
+"""Publishing: a bundle is made, tried out, stored, registered, and then becomes the champion."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cluster.storage import Storage
-from models.bundle import Bundle, is_undamaged, seal
-from retrieval.audience import audience_vectors
+from models.bundle import Bundle, is_undamaged
 from retrieval.config import RetrievalSettings
-from retrieval.draft import write_draft
-from retrieval.indexes import build_index
 from retrieval.ingredients import Ingredients
-from retrieval.item_vectors import item_vectors
-from retrieval.recall import Truth, check_recall
+from retrieval.making import Announce, make_bundle, silent, try_out
 from retrieval.registry import Registry
 from retrieval.shelf import Shelf
-from retrieval.user_tower import UserTower
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Published:
 
 
 def publish(
-    settings: RetrievalSettings, storage: Storage, announce: Announce = lambda step: None
+    settings: RetrievalSettings, storage: Storage, announce: Announce = silent
 ) -> Published:
     """Make a bundle and let it serve.
 
@@ -51,13 +40,13 @@ def publish(
     shelf = Shelf(storage)
     with shelf.locked():
         with shelf.drafting() as folder:
-            facts = _fill(folder, ingredients, announce)
-            announce("seal")
-            bundle_id = seal(folder, facts)
+            bundle_id, facts = make_bundle(folder, ingredients, announce)
+            announce("try out")
+            try_out(Bundle(folder), ingredients)
             announce("store")
             shelf.put(folder, bundle_id)
-        registry = Registry(storage)
         announce("register")
+        registry = Registry(storage)
         version = registry.register(bundle_id, _tags(facts))
         announce("promote")
         registry.promote(version)
@@ -70,40 +59,6 @@ def is_up_to_date(settings: RetrievalSettings, storage: Storage, champion: Bundl
     """Tell whether the champion was made from what is there and is undamaged."""
     identity = Ingredients.open(settings, storage).identity
     return champion.manifest.get("identity") == identity and is_undamaged(champion.folder)
-
-
-def _fill(folder: Path, ingredients: Ingredients, announce: Announce) -> dict[str, Any]:
-    """Write everything but the manifest; return the manifest's facts."""
-    started = time.monotonic()
-    config = ingredients.settings.retrieval
-    announce("vectors")
-    vectors = item_vectors(ingredients.program("item_tower"), ingredients.examples.catalogue)
-    tower = UserTower(ingredients.program("user_tower"))
-    users = audience_vectors(
-        ingredients.examples, tower, ingredients.data_end_ms, config.index.sampled_users
-    )
-    announce("index")
-    tuning, check = Truth.scan(vectors, users, config.quotas.total).split()
-    index = build_index(vectors, tuning, config.index)
-    announce("recall")
-    recall = check_recall(index, check, config.index.min_recall)
-    announce("files")
-    write_draft(folder, ingredients, vectors, index)
-    return {
-        "recommender": ingredients.settings.recommender,
-        "identity": ingredients.identity,
-        "draft": ingredients.draft,
-        "fingerprint": ingredients.examples.schema.fingerprint,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "examples": ingredients.examples.manifest["id"],
-        "trained": ingredients.trained_ids,
-        "data_end_ms": ingredients.data_end_ms,
-        "num_items": len(vectors) - 1,
-        "index": index.kind,
-        "recall": round(recall, 6),
-        "recall_at": check.count,
-        "seconds": round(time.monotonic() - started, 1),
-    }
 
 
 def _tags(facts: dict[str, Any]) -> dict[str, Any]:

@@ -29,12 +29,12 @@ TABS = ("home", "search")
 
 
 class ToyItemTower(nn.Module):
-    """Unit vectors from the item's id."""
+    """Unit vectors from the item's id; a small `spread` makes them nearly the same."""
 
-    def __init__(self, rows: int, seed: int) -> None:
+    def __init__(self, rows: int, seed: int, spread: float) -> None:
         super().__init__()
-        torch.manual_seed(seed)
-        self.table = nn.Embedding(rows, DIM)
+        random = torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed))
+        self.table = nn.Embedding.from_pretrained(1 + spread * random)
 
     def forward(self, items: dict[str, torch.Tensor]) -> torch.Tensor:
         """Encode items (n, ...): (n, DIM)."""
@@ -47,7 +47,9 @@ class ToyUserTower(nn.Module):
     def __init__(self, items: ToyItemTower) -> None:
         super().__init__()
         self.table = items.table
-        self.contexts = nn.Embedding(len(TABS) + 1, DIM)
+        generator = torch.Generator().manual_seed(0)
+        contexts = torch.randn(len(TABS) + 1, DIM, generator=generator)
+        self.contexts = nn.Embedding.from_pretrained(contexts)
 
     def forward(self, user: dict[str, torch.Tensor]) -> torch.Tensor:
         """Encode users (batch, ...): (batch, DIM)."""
@@ -81,21 +83,17 @@ def toy_recommender(root: Path, *, items: int = 60, seed: int = 0) -> Storage:
     return storage
 
 
-def train_toy(storage: Storage, *, seed: int = 0, fingerprint: str | None = None) -> None:
+def train_toy(storage: Storage, *, seed: int = 0, spread: float = 1e3) -> None:
     """Replace the trained retrieval model by another one."""
     schema = Schema.open(storage.fetch("examples"))
-    item_tower = ToyItemTower(schema.features[0].rows, seed)
+    item_tower = ToyItemTower(schema.features[0].rows, seed, spread)
     with storage.publishing("trained/retrieval") as folder:
         inputs = _tower_inputs(schema, Catalogue.open(storage.fetch("examples") / "catalogue"))
         _export(item_tower, inputs["item"], folder / "item_tower.pt2")
         _export(ToyUserTower(item_tower), inputs["user"], folder / "user_tower.pt2")
         metrics = {"retrieval": {"two_tower": {"recall@100": 0.5}}}
         (folder / "metrics.json").write_text(json.dumps(metrics))
-        manifest = {
-            "id": content_hash(seed),
-            "fingerprint": fingerprint or schema.fingerprint,
-            "examples": "toy",
-        }
+        manifest = {"id": content_hash([seed, spread]), "fingerprint": schema.fingerprint}
         (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
