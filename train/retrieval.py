@@ -1,0 +1,124 @@
+"""The two-tower model's training: batches of timelines, validation, test figures and export."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from features.assembly import Assembler
+from features.examples import Examples
+from models.embedding import EmbeddingTable
+from models.two_tower import ItemTower, TwoTower, UserTower
+from models.two_tower_export import export_two_tower
+from models.two_tower_loss import TwoTowerLoss
+from train.config import TrainSettings
+from train.objective import Batch
+from train.retrieval_batches import RetrievalBatches
+from train.retrieval_metrics import means
+from train.retrieval_queries import Queries, Questions
+from train.retrieval_report import CHUNK, rankings, retrieval_report, write_predictions
+
+ITEM_CHUNK = 8_192
+EXAMPLE_QUERIES = 2
+
+
+class RetrievalTrainee:
+    """Trains the two-tower model on users' positives in the training split.
+
+    Args:
+        settings: shape, target and training.
+        examples: the prepared data.
+    """
+
+    monitor = "ndcg@10"
+
+    def __init__(self, settings: TrainSettings, examples: Examples) -> None:
+        self.training = settings.train.retrieval
+        self.exclude_seen = settings.retrieval.exclude_seen
+        self.examples = examples
+        torch.manual_seed(self.training.seed)
+        self.two_tower = TwoTower(examples.schema, settings.models.two_tower)
+        self.model: torch.nn.Module = TwoTowerLoss(self.two_tower)
+        self._batches = RetrievalBatches(examples, self.training, exclude_seen=self.exclude_seen)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Build AdamW; only matrices of the layers decay."""
+        tables = {id(m.weight) for m in self.model.modules() if isinstance(m, EmbeddingTable)}
+        parameters = list(self.model.parameters())
+        decaying = [p for p in parameters if p.ndim > 1 and id(p) not in tables]
+        others = [p for p in parameters if p.ndim <= 1 or id(p) in tables]
+        return torch.optim.AdamW(
+            [
+                {"params": decaying, "weight_decay": self.training.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.training.learning_rate,
+            fused=True,
+        )
+
+    def num_steps(self, num_workers: int) -> int:
+        """Return the steps of an epoch."""
+        return self._batches.num_steps(num_workers)
+
+    def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
+        """Yield one worker's batches."""
+        return self._batches.epoch(epoch, rank, num_workers)
+
+    def validate(self) -> dict[str, float]:
+        """Rank the catalogue for users of the validation split."""
+        questions = Questions(self.examples, "validation", exclude_seen=self.exclude_seen)
+        chunks = questions.chunks(CHUNK, self.training.validation_users)
+        scorer = TwoTowerScorer(self.two_tower, self.examples)
+        answers = rankings(scorer, chunks, exclude_seen=self.exclude_seen)
+        figures = means(answers.metrics())
+        return {name: value for name, value in figures.items() if value is not None}
+
+    def evaluate(self, predictions_path: Path) -> dict[str, Any]:
+        """Compute the report's "retrieval" and "slices" on the test split."""
+        scorer = TwoTowerScorer(self.two_tower, self.examples)
+        report, answers = retrieval_report(scorer, self.examples, exclude_seen=self.exclude_seen)
+        write_predictions(predictions_path, answers, self.examples)
+        return report
+
+    def export(self, folder: Path) -> None:
+        """Write `user_tower.pt2` and `item_tower.pt2`."""
+        questions = Questions(self.examples, "test", exclude_seen=self.exclude_seen)
+        queries = next(questions.chunks(EXAMPLE_QUERIES))
+        items = self.examples.catalogue.encoded.take(np.arange(2))
+        example = {**queries.inputs(self.examples), **Assembler.static_item_inputs(items)}
+        export_two_tower(self.two_tower, _tensors(example, "cpu"), folder)
+
+
+class TwoTowerScorer:
+    """Scores by the inner product of both towers' vectors; the items' are computed once."""
+
+    def __init__(self, model: TwoTower, examples: Examples) -> None:
+        self.examples = examples
+        self.device = next(model.parameters()).device
+        self.user_tower = UserTower(model).eval()
+        self.vectors = self._item_vectors(ItemTower(model).eval())
+
+    def scores(self, queries: Queries) -> npt.NDArray[np.float32]:
+        """Return cosines (n, items + 1)."""
+        inputs = _tensors(queries.inputs(self.examples), self.device)
+        with torch.inference_mode():
+            scores = self.user_tower(inputs).float() @ self.vectors.T
+        array: npt.NDArray[np.float32] = scores.cpu().numpy()
+        return array
+
+    def _item_vectors(self, item_tower: ItemTower) -> torch.Tensor:
+        encoded = self.examples.catalogue.encoded
+        parts = []
+        with torch.inference_mode():
+            for begin in range(0, len(encoded.codes), ITEM_CHUNK):
+                rows = np.arange(begin, min(begin + ITEM_CHUNK, len(encoded.codes)))
+                items = Assembler.static_item_inputs(encoded.take(rows))
+                parts.append(item_tower(_tensors(items, self.device)).float())
+        return torch.cat(parts)
+
+
+def _tensors(inputs: dict[str, npt.NDArray[Any]], device: torch.device | str) -> Batch:
+    return {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
