@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import dataset as arrow_dataset
 from pyarrow import fs
 
@@ -84,9 +83,10 @@ class Parquet:
         kind, event_kind = schema.field(key).type, self.schema.field(key).type
         if kind != event_kind:
             raise InputError(f"{where}: {key} is {kind}, but {event_kind} in events.parquet")
-        table = _canonical(dataset.to_table(), schema, where)
-        _check_ids(where, table[key], key)
-        return table
+        try:
+            return _canonical(dataset.to_table(), schema, where)
+        except OSError as error:
+            raise InputError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _is_string(kind: pa.DataType) -> bool:
 def _canonical(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     try:
         columns = [_cast(table[field.name], field.type) for field in schema]
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise InputError(f"{where}: {error}") from None
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -173,12 +173,3 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column.cast(kind)
     zone = None if pa.types.is_date(column.type) else column.type.tz
     return column.cast(pa.timestamp("ms", zone), safe=False).cast(pa.int64()).cast(UTC_MS)
-
-
-def _check_ids(where: str, ids: pa.ChunkedArray, key: str) -> None:
-    if ids.null_count:
-        raise InputError(f"{where}: {key} is missing in {ids.null_count} rows")
-    counts = pc.value_counts(ids.combine_chunks())
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(repeated):
-        raise InputError(f"{where}: {key} repeats: {repeated[0]['values'].as_py()}")
