@@ -1,5 +1,6 @@
 """The multi-task ranker: what each task would say of a user, a context and candidate items."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -27,6 +28,7 @@ USER_INPUTS = (
     "history_steps",
 )
 ITEM_INPUTS = ("item_codes", "item_multi", "item_numbers", "item_age", "item_rates")
+HISTORY_COLUMNS = ("codes", "multi", "numbers", "gaps", "steps")
 AGE_WIDTH = 2
 
 State = tuple[Tensor, ...]
@@ -75,12 +77,7 @@ class Ranker(nn.Module):
 
     def user_side(self, inputs: Inputs) -> State:
         """Compute a state from the user inputs (batch, ...)."""
-        history = self.item(
-            inputs["history_codes"], inputs["history_multi"], inputs["history_numbers"]
-        )
-        projected, mask = self.attention.user_side(
-            history, inputs["history_gaps"], inputs["history_steps"]
-        )
+        projected, mask = self._history(inputs)
         parts = [
             self.user(inputs["user_codes"], inputs["user_multi"], inputs["user_numbers"]),
             self.context(inputs["context_codes"], None, inputs["context_numbers"]),
@@ -110,6 +107,26 @@ class Ranker(nn.Module):
     def predict(self, inputs: Inputs) -> Tensor:
         """Return probabilities and seconds (batch, tasks) of pairs."""
         return self.heads.predictions(self(inputs))
+
+    def _history(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Project the history for attention (batch, length, ...), and mask its padding.
+
+        Training skips the padding, most of a batch where histories are short; programs do not,
+        because their shapes are fixed.
+        """
+        columns = [inputs[f"history_{name}"] for name in HISTORY_COLUMNS]
+        is_event = inputs["history_gaps"] > 0
+        mask = torch.where(is_event, 0.0, -math.inf)
+        if not self.training:
+            return self._projected(*columns), mask
+        events = self._projected(*(column[is_event] for column in columns))
+        projected = events.new_zeros(*is_event.shape, events.shape[-1])
+        return projected.masked_scatter(is_event.unsqueeze(-1), events), mask
+
+    def _projected(
+        self, codes: Tensor, multi: Tensor, numbers: Tensor, gaps: Tensor, steps: Tensor
+    ) -> Tensor:
+        return self.attention.project(self.item(codes, multi, numbers), gaps, steps)
 
 
 class UserProgram(nn.Module):

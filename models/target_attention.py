@@ -32,18 +32,19 @@ class TargetAttention(nn.Module):
         nn.init.normal_(self.gap.weight, std=INITIAL_STD)
         nn.init.normal_(self.step.weight, std=INITIAL_STD)
 
-    def user_side(self, history: Tensor, gaps: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """Project a history (batch, length, width) with gap and step codes (batch, length).
-
-        Returns:
-            Keys and values (batch, length, 3 * dim) and the scores' mask (batch, length), 0 for
-            events and -inf for padding.
-        """
-        mask = torch.zeros(gaps.shape, device=gaps.device).masked_fill(gaps == 0, -math.inf)
-        return self.history(history) + self.gap(gaps) + self.step(steps), mask
+    def project(self, events: Tensor, gaps: Tensor, steps: Tensor) -> Tensor:
+        """Return keys and values (..., 3 * dim) of events (..., width) with gap and step codes."""
+        projected: Tensor = self.history(events) + self.gap(gaps) + self.step(steps)
+        return projected
 
     def item_side(self, projected: Tensor, mask: Tensor, candidates: Tensor) -> Tensor:
-        """Pool for candidates (batch, n, width): (batch, n, dim)."""
+        """Pool for candidates (batch, n, width): (batch, n, dim).
+
+        Args:
+            projected: what `project` returned of histories, (batch, length, 3 * dim).
+            mask: 0 for events and -inf for padding, (batch, length).
+            candidates: embedded.
+        """
         added_key, key, value = projected.chunk(3, dim=-1)
         added_query, query = self.candidate(candidates).chunk(2, dim=-1)
         hidden = torch.relu(added_query.unsqueeze(2) + added_key.unsqueeze(1))

@@ -97,6 +97,12 @@ def test_padding_of_the_history_says_nothing(inputs: Inputs) -> None:
     torch.testing.assert_close(ranker(changed), ranker(inputs))
 
 
+def test_skipping_the_padding_in_training_changes_nothing(inputs: Inputs) -> None:
+    config = RankerConfig(dropout=0, value_dropout=0)
+    ranker = perturbed(config, toy_schema())
+    torch.testing.assert_close(ranker.train()(inputs), ranker.eval()(inputs))
+
+
 def test_an_empty_history_is_finite_in_value_and_gradient(inputs: Inputs) -> None:
     ranker = perturbed(RankerConfig(), toy_schema())
     empty = {name: torch.zeros_like(inputs[name]) for name in USER_INPUTS if "history" in name}

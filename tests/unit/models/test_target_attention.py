@@ -12,11 +12,15 @@ def test_the_split_attention_equals_attention_of_one_pair_at_a_time() -> None:
     attention = TargetAttention(4, 3)
     history, candidates = torch.randn(1, 5, 4), torch.randn(1, 2, 4)
     gaps, steps = torch.tensor([[3, 2, 1, 0, 0]]), torch.tensor([[1, 1, 4, 0, 0]])
-    projected, mask = attention.user_side(history, gaps, steps)
+    projected, mask = attention.project(history, gaps, steps), masked(gaps)
     pooled = attention.item_side(projected, mask, candidates)
     for n in range(2):
         expected = one_pair(attention, history[0, :3], gaps[0, :3], steps[0, :3], candidates[0, n])
         torch.testing.assert_close(pooled[0, n], expected)
+
+
+def masked(gaps: torch.Tensor) -> torch.Tensor:
+    return torch.where(gaps > 0, 0.0, -math.inf)
 
 
 def one_pair(
@@ -42,7 +46,7 @@ def one_pair(
 def test_an_empty_history_pools_to_zero() -> None:
     attention = TargetAttention(4, 3)
     none = torch.zeros(1, 5, dtype=torch.int64)
-    projected, mask = attention.user_side(torch.randn(1, 5, 4), none, none)
+    projected, mask = attention.project(torch.randn(1, 5, 4), none, none), masked(none)
     assert not attention.item_side(projected, mask, torch.randn(1, 2, 4)).any()
     assert not attention.mean(projected, mask).any()
 
@@ -50,5 +54,5 @@ def test_an_empty_history_pools_to_zero() -> None:
 def test_the_mean_counts_events_only() -> None:
     attention = TargetAttention(4, 3)
     codes = torch.tensor([[2, 1, 0]])
-    projected, mask = attention.user_side(torch.randn(1, 3, 4), codes, codes)
+    projected, mask = attention.project(torch.randn(1, 3, 4), codes, codes), masked(codes)
     torch.testing.assert_close(attention.mean(projected, mask), projected[:, :2, 6:].mean(1))
