@@ -54,7 +54,7 @@ class World:
     Args:
         num_users: user_id is 1 to num_users.
         num_items: item_id is 1 to num_items, in the order of publishing.
-        num_events: impressions, met within 2 %.
+        num_events: impressions, met within 2 % from some 10,000 and a hundred items on.
         seed: another seed, another world.
     """
 
@@ -131,7 +131,13 @@ class World:
         """Return the probability that the user clicks the item when it is seen in the feed: (n,).
 
         For evaluation only: it is in no table, and nothing that a model reads may come from it.
+        What users do in a session follows from their preference at its start.
+
+        Raises:
+            ValueError: an id that the world does not have.
         """
+        _check_ids("user_id", user_ids, self.num_users)
+        _check_ids("item_id", item_ids, self.num_items)
         preference = np.empty(len(user_ids))
         chunk_of = (np.asarray(user_ids) - 1) // self.chunk_users
         for chunk in np.unique(chunk_of):
@@ -192,3 +198,8 @@ def _timestamps(
     is_first = np.diff(session, prepend=-1) > 0
     at_opening = before[is_first][np.cumsum(is_first) - 1]
     return np.asarray(requests.start_ms[rows] + before - at_opening)
+
+
+def _check_ids(name: str, ids: npt.NDArray[np.int64], count: int) -> None:
+    if len(ids) and not (np.min(ids) >= 1 and np.max(ids) <= count):
+        raise ValueError(f"{name}: {np.min(ids)} to {np.max(ids)}, the world has 1 to {count}")

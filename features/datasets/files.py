@@ -34,6 +34,18 @@ def required_files(folder: Path, pattern: str) -> list[Path]:
     return files
 
 
+def only_file(folder: Path, pattern: str) -> Path:
+    """Return the file that matches.
+
+    Raises:
+        InputError: none does, or several do.
+    """
+    first, *others = required_files(folder, pattern)
+    if others:
+        raise InputError(f"{folder}: several releases: {first.name} and {others[0].name}")
+    return first
+
+
 def identity_of(files: Iterable[Path]) -> Sequence[tuple[str, int, int]]:
     """Return name, size and modification time (ns) of files."""
     stats = [(file, file.stat()) for file in files]

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from features.config import DatasetConfig
 from features.datasets.adapter import Block, Source
-from features.datasets.files import dataset_folder, identity_of, required_files
+from features.datasets.files import dataset_folder, identity_of, only_file, required_files
 from features.datasets.text import MALFORMED, TextFile, TextFormat
 
 FLAGS = ("is_click", "is_like", "is_follow", "is_comment", "is_forward", "is_hate", "long_view")
@@ -77,7 +77,7 @@ class KuaiRand:
     belong to the video, stay times are outcomes, `date` and `hourmin` are coarser than `time_ms`.
 
     Raises:
-        InputError: a file is missing.
+        InputError: a file is missing, or the folder holds several releases.
     """
 
     has_time = True
@@ -89,8 +89,8 @@ class KuaiRand:
             folder = folder / "data"
         standard = required_files(folder, "log_standard*.csv")
         self.logs = [*standard, *sorted(folder.glob("log_random*.csv"))]
-        self.videos = required_files(folder, "video_features_basic_*.csv")[0]
-        self.profiles = required_files(folder, "user_features_*.csv")[0]
+        self.videos = only_file(folder, "video_features_basic_*.csv")
+        self.profiles = only_file(folder, "user_features_*.csv")
 
     def sources(self) -> Sequence[Source]:
         """Return byte ranges of the logs."""

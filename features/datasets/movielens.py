@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from cluster.errors import InputError
 from features.config import DatasetConfig
 from features.datasets.adapter import Block, Source
-from features.datasets.files import dataset_folder, identity_of, required_files
+from features.datasets.files import dataset_folder, identity_of, only_file
 from features.datasets.text import MALFORMED, TextFile, TextFormat
 
 LIKED = 4.0
@@ -128,9 +128,9 @@ class MovieLens:
         folder = dataset_folder(config)
         self.layout = _layout_of(folder)
         self.events_path = folder / self.layout.events
-        self.movies_path = required_files(folder, self.layout.movies)[0]
+        self.movies_path = only_file(folder, self.layout.movies)
         users = self.layout.users
-        self.users_path = required_files(folder, users)[0] if users else None
+        self.users_path = only_file(folder, users) if users else None
 
     @property
     def has_time(self) -> bool:

@@ -112,6 +112,12 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
         opened(folder)
 
 
+def test_two_releases_in_one_folder_are_refused(folder: Path) -> None:
+    (folder / "data" / "user_features_pure.csv").write_text(user_features())
+    with pytest.raises(InputError, match=r"several releases: user_features_1k\.csv and"):
+        opened(folder)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dataset\.path: no such folder: .*absent"):
         opened(tmp_path / "absent")

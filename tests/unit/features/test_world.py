@@ -206,6 +206,14 @@ def test_popularity_is_skewed_and_decays_with_age(log: pl.DataFrame) -> None:
     assert (age < 6).sum() > 1.5 * age.is_between(20, 25).sum()
 
 
+def test_the_preference_of_strangers_is_refused() -> None:
+    known = np.ones(1, np.int64)
+    with pytest.raises(ValueError, match="user_id: 0 to 0"):
+        WORLD.preference(np.zeros(1, np.int64), known, known)
+    with pytest.raises(ValueError, match="item_id: 1001 to 1001"):
+        WORLD.preference(known, np.full(1, 1_001), known)
+
+
 def test_tastes_drift() -> None:
     users = WORLD.users(0)
     rows = np.arange(len(users))
