@@ -1,5 +1,8 @@
 """A linear regression with dropout as a trainee: the smallest thing that the loop can train."""
 
+import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -9,12 +12,13 @@ import numpy as np
 import torch
 from pyarrow import fs
 
-from train.checkpoints import Checkpoints
+from train.checkpoints import Checkpoints, State
 from train.config import ModelTraining
 from train.loop import fit
 from train.objective import Batch
 from train.plain import PlainRuntime
 from train.progress import Progress
+from train.runtime import Runtime
 
 NUM_ROWS, NUM_INPUTS = 512, 8
 IDENTITY = {"model": "linear", "seed": "0"}
@@ -85,6 +89,53 @@ class Silence:
     def tell(self, progress: Progress) -> None:
         """Remember it."""
         self.heard.append(progress)
+
+
+class FatalRuntime:
+    """A runtime whose process is killed at its n-th checkpoint, unless it was killed before.
+
+    Args:
+        runtime: that does the work.
+        scar_path: a file that remembers the first death.
+    """
+
+    def __init__(self, runtime: Runtime, scar_path: Path, reports: int) -> None:
+        self.rank, self.num_workers = runtime.rank, runtime.num_workers
+        self.device, self.listener = runtime.device, runtime.listener
+        self.restore, self.agree, self.mean = runtime.restore, runtime.agree, runtime.mean
+        self.runtime = runtime
+        self.scar_path = scar_path
+        self.reports = reports
+
+    def report(self, figures: dict[str, float], state: State) -> None:
+        """Report, then perhaps die."""
+        self.runtime.report(figures, state)
+        self.reports -= 1
+        if not self.reports and not self.scar_path.exists():
+            self.scar_path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_linear(
+    training: ModelTraining, folder: Path, fatal_reports: int, runtime: Runtime
+) -> None:
+    """Train in any runtime and write `weights.pt`, `curves.json` and who trained into a folder.
+
+    Args:
+        training: how long and how fast.
+        folder: where results go.
+        fatal_reports: checkpoints after which the process is killed once; 0 never.
+        runtime: where it happens.
+    """
+    with (folder / "starts.txt").open("a") as starts:
+        starts.write(f"{runtime.rank}/{runtime.num_workers}\n")
+    if fatal_reports:
+        runtime = FatalRuntime(runtime, folder / "scar", fatal_reports)
+    objective = LinearObjective(training, dropout=0.3 if fatal_reports else 0.0)
+    position = fit(objective, training, runtime)
+    if runtime.rank == 0:
+        torch.save(objective.model.state_dict(), folder / "weights.pt")
+        (folder / "curves.json").write_text(json.dumps(position.curves))
 
 
 def train_slowly(folder: Path) -> None:

@@ -92,7 +92,8 @@ class Checkpoints:
 
     def _folders(self) -> list[str]:
         entries = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        return sorted(e.path for e in entries if e.base_name.startswith(PREFIX))
+        folders = (entry for entry in entries if entry.type == fs.FileType.Directory)
+        return sorted(entry.path for entry in folders if entry.base_name.startswith(PREFIX))
 
     def _read(self, path: str) -> bytes | None:
         try:

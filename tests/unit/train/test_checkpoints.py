@@ -80,6 +80,7 @@ def test_no_checkpoint_is_intact(checkpoints: Checkpoints) -> None:
 def test_a_half_written_one_is_not_seen(checkpoints: Checkpoints) -> None:
     saved(checkpoints, 1)
     (Path(checkpoints.path) / ".checkpoint_000001-000000000-abc").mkdir()
+    (Path(checkpoints.path) / "checkpoint_manager_snapshot.json").write_text("of Ray Train")
     state = checkpoints.latest()
     assert state is not None
     assert state["number"] == 0
