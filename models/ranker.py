@@ -119,9 +119,10 @@ class Ranker(nn.Module):
         mask = torch.where(is_event, 0.0, -math.inf)
         if not self.training:
             return self._projected(*columns), mask
-        events = self._projected(*(column[is_event] for column in columns))
-        projected = events.new_zeros(*is_event.shape, events.shape[-1])
-        return projected.masked_scatter(is_event.unsqueeze(-1), events), mask
+        rows = is_event.flatten().nonzero().squeeze(1)
+        events = self._projected(*(column.flatten(0, 1)[rows] for column in columns))
+        projected = events.new_zeros(is_event.numel(), events.shape[-1])
+        return projected.index_copy(0, rows, events).view(*is_event.shape, -1), mask
 
     def _projected(
         self, codes: Tensor, multi: Tensor, numbers: Tensor, gaps: Tensor, steps: Tensor
