@@ -12,6 +12,9 @@ from serve.hydration import UserSource
 from serve.messages import Event, Events, RequestError
 
 IMPRESSION = "impression"
+SKIP = "skip"
+
+Path = tuple[str | int, ...]
 
 
 class EventWriter:
@@ -23,6 +26,7 @@ class EventWriter:
 
     def __init__(self, schema: Schema, users: UserSource) -> None:
         self.users = users
+        self.positive = schema.positive
         self.kinds = {task.name: task.kind for task in schema.tasks}
         self.tasks = {task.column: task.name for task in schema.tasks}
         self.tasks |= {name: name for name in self.kinds}
@@ -46,36 +50,37 @@ class EventWriter:
     def _append(self, events: Sequence[UserEvent], record: Record | None) -> Record:
         return self.users.recorder.appended(record, events)
 
-    def _checked(self, event: Event, now_ms: int, path: tuple[str | int, ...]) -> UserEvent:
+    def _checked(self, event: Event, now_ms: int, path: Path) -> UserEvent:
         labels = self._typed(event.type, (*path, "type"))
         for name, value in event.labels.items():
-            labels[self._task(name, (*path, "labels", name))] = value
+            labels |= self._label(name, value, (*path, "labels", name))
         for name, value in (event.model_extra or {}).items():
-            labels[self._task(name, (*path, name))] = value
-        for task, value in labels.items():
-            _check_value(self.kinds[task], value, (*path, task))
+            labels |= self._label(name, value, (*path, name))
         instant = now_ms if event.timestamp is None else min(event.timestamp, now_ms)
         return UserEvent(canonical(event.item_id), instant, labels)
 
-    def _typed(self, name: str | None, path: tuple[str | int, ...]) -> dict[str, float]:
+    def _typed(self, name: str | None, path: Path) -> dict[str, float]:
         """Return the labels of a `type`."""
         if name is None or name == IMPRESSION:
             return {}
+        if name == SKIP and SKIP not in self.tasks:
+            return {self.positive: 0.0}
         task = self._task(name, path)
         if self.kinds[task] != "binary":
             raise RequestError(path, f"{name!r} is not a yes-or-no task; give its value as a label")
         return {task: 1.0}
 
-    def _task(self, name: str, path: tuple[str | int, ...]) -> str:
+    def _label(self, name: str, value: float, path: Path) -> dict[str, float]:
+        task = self._task(name, path)
+        if self.kinds[task] == "binary" and not 0 <= value <= 1:
+            raise RequestError(path, "must lie between 0 and 1")
+        if self.kinds[task] == "watch_time" and value < 0:
+            raise RequestError(path, "must not be negative")
+        return {task: value}
+
+    def _task(self, name: str, path: Path) -> str:
         if name in self.tasks:
             return self.tasks[name]
         close = difflib.get_close_matches(name, self.tasks, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}?" if close else f"has {', '.join(self.tasks)}"
         raise RequestError(path, f"no such task or label column; {hint}")
-
-
-def _check_value(kind: str, value: float, path: tuple[str | int, ...]) -> None:
-    if kind == "binary" and not 0 <= value <= 1:
-        raise RequestError(path, "must lie between 0 and 1")
-    if kind == "watch_time" and value < 0:
-        raise RequestError(path, "must not be negative")

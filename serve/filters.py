@@ -76,7 +76,7 @@ def _rows_by_value(column: pl.Series) -> dict[str | None, Rows]:
     rows = pl.Series("row", np.arange(1, len(column) + 1))
     table = pl.DataFrame({"value": column, "row": rows})
     if isinstance(column.dtype, pl.List):
-        table = table.explode("value")
+        table = table.explode("value", empty_as_null=True)
     table = table.with_columns(canonical_column(table["value"]))
     groups = table.group_by("value", maintain_order=True).agg("row").iter_rows()
     return {value: np.asarray(rows, np.int64) for value, rows in groups}

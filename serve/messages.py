@@ -1,6 +1,7 @@
 """What goes over HTTP: requests, events and answers, bounded and checked field by field."""
 
 import math
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ MAX_EXCLUDED = 10_000
 MAX_EVENTS = 1_000
 MAX_TEXT = 256
 MAX_INTEGER = 2**63 - 1
+NOT_TEXT = ("Cc", "Cs")
+"""Unicode's control characters and halves of surrogate pairs."""
 # Years 1970 to 2100: later "milliseconds" are microseconds by mistake.
 MAX_TIMESTAMP_MS = 4_102_444_800_000
 
@@ -85,8 +88,8 @@ def _timestamp(value: object) -> object:
 def _check_text(value: str) -> None:
     if not 1 <= len(value) <= MAX_TEXT:
         raise ValueError(f"must have 1 to {MAX_TEXT} characters")
-    if not value.isprintable():
-        raise ValueError("must be printable text")
+    if any(unicodedata.category(character) in NOT_TEXT for character in value):
+        raise ValueError("must not hold control characters or broken Unicode")
 
 
 def _schema(*types: str) -> WithJsonSchema:
@@ -156,7 +159,8 @@ class Event(BaseModel):
     """One impression with what is known of its outcome.
 
     Labels are further fields, named by task or by label column (`"click": 1`), as in the events
-    table, or lie in `labels`; `type` is short for one label of 1, or "impression" for none.
+    table, or lie in `labels`. `type` is short for one label of 1; "impression" says that the
+    outcome is not known yet, "skip" that the item was passed over.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -1,0 +1,167 @@
+"""The pipeline answers whatever happens to its stages."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from retrieval.config import RetrievalConfig
+from serve.config import RerankConfig
+from serve.counts import LatestCounts
+from serve.fallback import Fallback
+from serve.hydration import Hydrator
+from serve.local import LocalStages
+from serve.messages import Answer, Request, RequestError
+from serve.pipeline import Pipeline
+from serve.ranking import Ranker
+from serve.reranking import Reranker
+from serve.sources import Sources
+from serve.stages import STAGES
+from tests.toy_bundle import ToyBundle
+
+BUDGET_MS = 300
+
+
+class Notes:
+    """Remembers what an observer hears."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.reasons: list[str] = []
+        self.served: Counter[str] = Counter()
+
+    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
+        """Note a stage."""
+        assert seconds >= 0
+        assert num_in >= num_out >= 0
+        self.stages.append(stage)
+
+    def count_degraded(self, reason: str) -> None:
+        """Note a reason."""
+        self.reasons.append(reason)
+
+    def count_served(self, items_by_source: Mapping[str, int]) -> None:
+        """Note the sources."""
+        self.served.update(items_by_source)
+
+
+class Troubled:
+    """Stages of which some fail or are late."""
+
+    def __init__(self, stages: LocalStages, **troubles: Exception | float) -> None:
+        self.stages = stages
+        self.troubles = troubles
+
+    def __getattr__(self, name: str) -> Any:
+        async def run(*arguments: Any) -> Any:
+            trouble = self.troubles.get(name)
+            if isinstance(trouble, Exception):
+                raise trouble
+            if trouble is not None:
+                await asyncio.sleep(trouble)
+            return await getattr(self.stages, name)(*arguments)
+
+        return run
+
+
+@pytest.fixture
+def stages(bundle: ToyBundle, hydrator: Hydrator) -> LocalStages:
+    return LocalStages(
+        hydrator,
+        Sources.open(bundle, RetrievalConfig()),
+        ranker=Ranker(bundle, LatestCounts(bundle)),
+        reranker=Reranker(bundle, {}, RerankConfig(diversity=0)),
+        num_threads=2,
+    )
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+def ask(bundle: ToyBundle, stages: Any, notes: Notes, **request: object) -> Answer:
+    pipeline = Pipeline(stages, Fallback(bundle), notes, budget_ms=BUDGET_MS)
+    message = Request.model_validate({"user_id": 1, "num_items": 5, **request})
+    return asyncio.run(pipeline.answer(message, "r1"))
+
+
+def test_a_request_goes_through_every_stage(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    answer = ask(bundle, stages, notes)
+    assert (answer.request_id, answer.bundle, answer.degraded) == ("r1", bundle.id, None)
+    assert [item.item_id for item in answer.items] == [159, 158, 157, 156, 155]
+    assert set(answer.items[0].predictions) == {"click", "like", "watch_time"}
+    assert tuple(answer.timings_ms) == (*STAGES, "total")
+    assert tuple(notes.stages) == STAGES
+    assert notes.served.total() == 5
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("broken"), 10.0])
+@pytest.mark.parametrize("stage", ["hydrate", "retrieve", "rank", "rerank"])
+def test_a_broken_or_late_stage_degrades_the_answer(
+    bundle: ToyBundle,
+    stages: LocalStages,
+    notes: Notes,
+    stage: str,
+    trouble: Exception | float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        answer = ask(bundle, Troubled(stages, **{stage: trouble}), notes, exclude=[100])
+    reason = f"{stage} {'late' if trouble == 10.0 else 'failed'}"
+    assert answer.degraded == reason
+    assert notes.reasons == [reason]
+    assert reason in caplog.text
+    assert len(answer.items) == 5
+    assert 100 not in [item.item_id for item in answer.items]
+    assert answer.timings_ms["total"] < BUDGET_MS + 200
+    sources = {item.source for item in answer.items}
+    assert (sources == {"popular"}) == (stage != "rank")
+
+
+def test_a_late_ranker_leaves_the_order_of_retrieval(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    answer = ask(bundle, Troubled(stages, rank=10.0), notes)
+    scores = [item.score for item in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert answer.items[0].predictions == {}
+
+
+def test_the_fallback_keeps_what_the_request_asks_for(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    answer = ask(
+        bundle,
+        Troubled(stages, retrieve=RuntimeError("broken")),
+        notes,
+        filters={"creator": "bo"},
+        exclude=[101],
+        num_items=2,
+    )
+    assert [(item.item_id, item.title) for item in answer.items] == [
+        (105, "Item 105"),
+        (109, "Item 109"),
+    ]
+
+
+def test_a_wrong_request_is_refused_and_not_degraded(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    with pytest.raises(RequestError, match="filters.creater"):
+        ask(bundle, stages, notes, filters={"creater": "bo"})
+    with pytest.raises(RequestError, match="filters.creater"):
+        ask(bundle, Troubled(stages, hydrate=OSError("x")), notes, filters={"creater": "bo"})
+    assert notes.reasons == []
+
+
+def test_filters_that_nothing_fits_give_an_empty_answer(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    answer = ask(bundle, stages, notes, filters={"creator": "nobody"})
+    assert (answer.items, answer.degraded) == ([], None)
