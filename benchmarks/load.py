@@ -71,15 +71,23 @@ async def generate(target: Target, clients: int, seconds: float) -> Load:
 async def _client(
     target: Target, first: int, *, until: float = float("inf"), num_requests: int = sys.maxsize
 ) -> list[tuple[float, bool]]:
-    """Send requests over one connection; return (milliseconds, is answered with 200) of each."""
+    """Send requests over one connection; return (milliseconds, is answered with 200) of each.
+
+    A proxy may close an idle connection; it is opened again, and the time counts.
+    """
     reader, writer = await asyncio.open_connection(target.host, target.port)
     results = []
     for request in itertools.islice(target.requests(first), num_requests):
         started = time.perf_counter()
         if started >= until:
             break
-        writer.write(request)
-        status = await _status(reader)
+        try:
+            writer.write(request)
+            status = await _status(reader)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            reader, writer = await asyncio.open_connection(target.host, target.port)
+            writer.write(request)
+            status = await _status(reader)
         results.append(((time.perf_counter() - started) * 1000, status == b"200"))
     writer.close()
     await writer.wait_closed()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from cluster.errors import ConfigError, InputError
 from cluster.ports import avoid_taken_haproxy_ports, refuse_taken
 from cluster.session import cluster_address, session
 from cluster.storage import Storage
-from features.examples import EXAMPLES
+from features.examples import EXAMPLES, Examples
 from features.stores.fill import fill
 from models.bundle import Bundle, verify_content
 from retrieval.registry import champion
@@ -87,6 +88,7 @@ def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) 
 
     from serve.app import build_app, num_cpus
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if is_local:
         _check_cpus(num_cpus(setup))
     ray.serve.start(
@@ -125,13 +127,18 @@ def _wait_until_ready(client: Client) -> None:
 
 def _announce(settings: ServeSettings, bundle: Bundle, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
-    body = json.dumps({"user_id": "1", "num_items": 5})
+    body = json.dumps({"user_id": _some_user(settings), "num_items": 5})
     sys.stdout.write(
         f"{settings.recommender}: bundle {bundle.id}, {settings.serve.topology}, on {url}\n"
         f"  curl -s {url}/v1/recommendations -d '{body}'\n"
         f"  {url}/docs  {url}/metrics\n"
     )
     sys.stdout.flush()
+
+
+def _some_user(settings: ServeSettings) -> object:
+    storage = Storage(settings.storage.root, settings.recommender)
+    return Examples.open(storage).user_ids[0] if storage.exists(EXAMPLES) else "anyone"
 
 
 def _wait_for_interrupt() -> None:
