@@ -29,7 +29,7 @@ def softmax_loss(queries: Tensor, items: Tensor, *, scale: Tensor, rows: Softmax
     The logit of item j in row k is `scale * queries[k] @ items[j] + offsets[j]`, without the
     offset for the row's own target. With offsets of minus the log inclusion probability of a
     sampled item this estimates the softmax over all items without bias in its partition sum.
-    Products run in bfloat16 under autocast, sums in float32.
+    Products run in bfloat16 under autocast, sums in the inputs' own precision.
 
     Args:
         queries: unit vectors (rows, dim).
@@ -48,20 +48,19 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any, queries: Tensor, items: Tensor, scale: Tensor, rows: SoftmaxRows
     ) -> Tensor:
-        dtype = _product_dtype(queries)
+        dtype, exact = _product_dtype(queries), queries.dtype
         factor, columns = scale.to(dtype), items.to(dtype)
-        query_gradient = torch.empty_like(queries, dtype=torch.float32)
-        item_gradient = torch.zeros_like(items, dtype=torch.float32)
-        loss = torch.zeros((), dtype=torch.float32, device=queries.device)
+        query_gradient, item_gradient = torch.empty_like(queries), torch.zeros_like(items)
+        loss = queries.new_zeros(())
         for begin in range(0, len(queries), rows.chunk):
             part = slice(begin, begin + rows.chunk)
             chunk = queries[part].to(dtype)
-            logits = ((chunk * factor) @ columns.T).float().add_(rows.offsets - scale)
+            logits = ((chunk * factor) @ columns.T).to(exact).add_(rows.offsets.to(exact) - scale)
             chunk_loss, error = _loss_and_error(logits, rows, part)
             loss += chunk_loss
             error = error.to(dtype)
-            query_gradient[part] = (error @ columns).float() * scale
-            item_gradient += (error.T @ chunk).float() * scale
+            query_gradient[part] = (error @ columns).to(exact) * scale
+            item_gradient += (error.T @ chunk).to(exact) * scale
         ctx.save_for_backward(queries, scale, query_gradient, item_gradient)
         return loss
 
@@ -75,7 +74,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
 def _loss_and_error(logits: Tensor, rows: SoftmaxRows, part: slice) -> tuple[Tensor, Tensor]:
     """Turn a chunk's logits into its loss and, in place, the loss' gradient by the logits."""
-    target, weights = rows.targets[part, None], rows.weights[part, None]
+    target, weights = rows.targets[part, None], rows.weights[part, None].to(logits.dtype)
     own = logits.gather(1, target) - rows.offsets[target]
     exponentials = logits.scatter_(1, target, own).exp_()
     total = exponentials.sum(1, keepdim=True)
@@ -86,4 +85,5 @@ def _loss_and_error(logits: Tensor, rows: SoftmaxRows, part: slice) -> tuple[Ten
 
 def _product_dtype(queries: Tensor) -> torch.dtype:
     kind = queries.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+    is_on = torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if is_on else queries.dtype

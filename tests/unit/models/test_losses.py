@@ -1,0 +1,84 @@
+"""The chunked softmax equals the plain one, value and gradients, with and without offsets."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.losses import SoftmaxRows, softmax_loss
+
+ROWS, ITEMS, DIM = 37, 19, 8
+
+
+def unit(rows: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(rows, DIM, generator=generator).to(dtype)
+    return torch.nn.functional.normalize(vectors, dim=-1).requires_grad_()
+
+
+def asked(chunk: int, *, with_offsets: bool = True) -> SoftmaxRows:
+    generator = torch.Generator().manual_seed(5)
+    offsets = torch.randn(ITEMS, generator=generator) if with_offsets else torch.zeros(ITEMS)
+    return SoftmaxRows(
+        targets=torch.randint(0, ITEMS, (ROWS,), generator=generator),
+        weights=torch.rand(ROWS, generator=generator),
+        offsets=offsets,
+        chunk=chunk,
+    )
+
+
+def plain_loss(queries: Tensor, items: Tensor, scale: Tensor, rows: SoftmaxRows) -> Tensor:
+    own = torch.nn.functional.one_hot(rows.targets, ITEMS).bool()
+    offsets = torch.where(own, 0.0, rows.offsets).to(queries.dtype)
+    logits = scale * queries @ items.T + offsets
+    losses = torch.nn.functional.cross_entropy(logits, rows.targets, reduction="none")
+    return (rows.weights * losses).sum()
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 37, 1000])
+@pytest.mark.parametrize("with_offsets", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+def test_chunks_give_the_plain_loss_and_its_gradients(
+    chunk: int, with_offsets: bool, dtype: torch.dtype, tolerance: float
+) -> None:
+    rows = asked(chunk, with_offsets=with_offsets)
+    results = []
+    for loss_of in (
+        lambda q, i, s: softmax_loss(q, i, scale=s, rows=rows),
+        lambda q, i, s: plain_loss(q, i, s, rows),
+    ):
+        scale = torch.tensor(20.0, dtype=dtype, requires_grad=True)
+        inputs = unit(ROWS, 1, dtype), unit(ITEMS, 2, dtype), scale
+        loss = loss_of(*inputs)
+        results.append((loss, *torch.autograd.grad(3.0 * loss, inputs)))
+    for chunked, plain in zip(*results, strict=True):
+        torch.testing.assert_close(chunked, plain, rtol=tolerance, atol=tolerance)
+
+
+def test_an_item_with_offset_minus_infinity_is_no_candidate() -> None:
+    queries, items = unit(4, 1), unit(3, 2)
+    offsets = torch.tensor([0.0, 0.0, -torch.inf])
+    targets, weights = torch.tensor([0, 1, 0, 1]), torch.ones(4)
+    scale = torch.tensor(10.0)
+    all_three = softmax_loss(
+        queries, items, scale=scale, rows=SoftmaxRows(targets, weights, offsets)
+    )
+    first_two = softmax_loss(
+        queries, items[:2], scale=scale, rows=SoftmaxRows(targets, weights, offsets[:2])
+    )
+    torch.testing.assert_close(all_three, first_two)
+
+
+def test_bfloat16_products_stay_near_the_float32_loss() -> None:
+    queries, items, rows = unit(ROWS, 1), unit(ITEMS, 2), asked(8)
+    scale = torch.tensor(20.0)
+    exact = softmax_loss(queries, items, scale=scale, rows=rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = softmax_loss(queries, items, scale=scale, rows=rows)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.0)
+
+
+def test_no_rows_cost_nothing() -> None:
+    nothing = SoftmaxRows(torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(ITEMS))
+    loss = softmax_loss(unit(0, 1), unit(ITEMS, 2), scale=torch.tensor(20.0), rows=nothing)
+    assert loss.item() == 0.0
