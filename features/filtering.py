@@ -7,7 +7,7 @@ import polars as pl
 
 from cluster.errors import InputError
 from features.canonical import Ingested
-from features.tasks import run_tasks
+from features.tasks import Run
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ItemCounting:
         return {}
 
 
-def kept_items(ingested: Ingested, min_events: int) -> pl.Series | None:
+def kept_items(ingested: Ingested, min_events: int, run: Run) -> pl.Series | None:
     """Return the ids of items with at least `min_events` events; None where all are kept.
 
     Raises:
@@ -34,7 +34,7 @@ def kept_items(ingested: Ingested, min_events: int) -> pl.Series | None:
     """
     if min_events <= 1:
         return None
-    run_tasks("count items", ItemCounting(ingested), ingested.num_partitions)
+    run("count items", ItemCounting(ingested), ingested.num_partitions)
     folders = (
         ingested.workspace.reading(f"occurrences/{p:05d}") for p in range(ingested.num_partitions)
     )

@@ -75,13 +75,15 @@ def with_unknown(encoded: Encoded) -> Encoded:
     )
 
 
-def rate_entities(recipe: Recipe, wanted: Sequence[str] | None) -> tuple[RateEntity, ...]:
+def rate_entities(
+    columns: Sequence[Column], wanted: Sequence[str] | None, *, has_time: bool
+) -> tuple[RateEntity, ...]:
     """Choose the entities whose counts are inputs; order-only data has none.
 
     Raises:
         ConfigError: a name that is no entity.
     """
-    keys = {f"{c.owner}.{c.name}": c for c in recipe.columns if _can_count(c)}
+    keys = {f"{c.owner}.{c.name}": c for c in columns if _can_count(c)}
     known = ["user", "item", *keys]
     if wanted is None:
         wanted = [name for name in known if name.rpartition(".")[2] not in CLOCK]
@@ -90,7 +92,7 @@ def rate_entities(recipe: Recipe, wanted: Sequence[str] | None) -> tuple[RateEnt
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
             raise ConfigError(f"features.rates.entities: no entity {name!r}; {hint}")
-    if not recipe.has_time:
+    if not has_time:
         return ()
     return tuple(
         RateEntity(name=name, owner=keys[name].owner, feature=keys[name].name)
@@ -162,7 +164,7 @@ def _schema(
     return Schema(
         recommender=settings.recommender,
         features=tuple(features),
-        entities=rate_entities(recipe, config.rates.entities),
+        entities=rate_entities(recipe.columns, config.rates.entities, has_time=recipe.has_time),
         tasks=recipe.tasks,
         base_rates=_base_rates(recipe, counts.stats),
         positive=recipe.positive,

@@ -15,7 +15,7 @@ from cluster.session import session
 from cluster.storage import Storage, content_hash
 from features.aggregates import Aggregation, Counts, Recipe, merged_counts, split_sizes
 from features.canonical import Ingested
-from features.columns import Column, infer_columns
+from features.columns import infer_columns
 from features.config import FeatureSettings
 from features.datasets.adapter import Adapter
 from features.datasets.registry import open_dataset
@@ -26,15 +26,14 @@ from features.ingestion import Ingestion, Read, summed
 from features.partitions import count_partitions
 from features.publication import TABLES, Publication
 from features.sharding import Sharding
-from features.splits import check_splits, plan_split
+from features.splits import check_sizes, check_split, plan_split
 from features.tables import (
-    Tables,
     catalogue_table,
     open_tables,
     save_users_by_partition,
     schemas_of,
 )
-from features.tasks import run_tasks
+from features.tasks import Run, run_tasks
 from features.workspace import Workspace
 
 FORMAT = 1
@@ -71,42 +70,49 @@ def prepare(settings: FeatureSettings, *, force: bool = False) -> tuple[Examples
     manifests = [storage.manifest(name) for name in (TABLES, EXAMPLES)]
     if not force and all(m is not None and m["id"] == wanted for m in manifests):
         return Examples.open(storage), False
-    tables = open_tables(adapter)
-    config = settings.features
-    columns = infer_columns(
-        schemas_of(adapter, tables), config, settings.tasks, has_time=adapter.has_time
-    )
-    with session(settings.cluster), Workspace.open(storage) as workspace:
-        preparation = Preparation(
-            settings, adapter, tables=tables, columns=columns, workspace=workspace
-        )
-        preparation.run(wanted)
+    with Workspace.open(storage) as workspace:
+        preparation = Preparation(settings, adapter, workspace=workspace, run=run_tasks)
+        with session(settings.cluster):
+            preparation.prepare(wanted)
     return Examples.open(storage), True
 
 
 class Preparation:
-    """One preparation: the passes in their order, and what the driver does between them."""
+    """One preparation: the passes in their order, and what the driver does between them.
+
+    Args:
+        settings: the configuration.
+        adapter: the data.
+        workspace: where the passes leave their files for each other.
+        run: how tasks are run.
+
+    Raises:
+        InputError: the tables or the configured columns cannot be used.
+    """
 
     def __init__(
-        self,
-        settings: FeatureSettings,
-        adapter: Adapter,
-        *,
-        tables: Tables,
-        columns: tuple[Column, ...],
-        workspace: Workspace,
+        self, settings: FeatureSettings, adapter: Adapter, *, workspace: Workspace, run: Run
     ) -> None:
         self.settings = settings
         self.adapter = adapter
-        self.tables = tables
-        self.columns = columns
         self.workspace = workspace
+        config = settings.features
+        check_split(config.split, adapter.schema.names, has_time=adapter.has_time)
+        self.tables = open_tables(adapter)
+        self.columns = infer_columns(
+            schemas_of(adapter, self.tables),
+            config,
+            settings.tasks,
+            has_time=adapter.has_time,
+        )
+        rate_entities(self.columns, config.rates.entities, has_time=adapter.has_time)
+        self._run = run
 
-    def run(self, identity: str) -> None:
+    def prepare(self, identity: str) -> None:
         """Ingest, aggregate, fit, shard and publish."""
         read, ingested = self._ingest()
         recipe = self._recipe(read.last_ms)
-        kept = kept_items(ingested, self.settings.dataset.min_item_events)
+        kept = kept_items(ingested, self.settings.dataset.min_item_events, self._run)
         counts = self._aggregate(ingested, recipe, kept)
         items = catalogue_table(self.tables.items, counts.items["item_id"].unique(), kept)
         fitted = fit(self.settings, recipe, counts, items)
@@ -120,7 +126,7 @@ class Preparation:
         sources = self.adapter.sources()
         block_rows = self.settings.features.block_rows
         task = Ingestion(sources, self.workspace, block_rows)
-        read = summed(run_tasks("read events", task, len(sources)))
+        read = summed(self._run("read events", task, len(sources)))
         partitions = count_partitions(read.slot_rows, block_rows)
         if self.tables.users is not None:
             save_users_by_partition(self.tables.users, partitions, self.workspace)
@@ -130,22 +136,20 @@ class Preparation:
         config = self.settings.features
         has_time = self.adapter.has_time
         offset = config.utc_offset
-        recipe = Recipe(
+        return Recipe(
             columns=self.columns,
             tasks=self.settings.tasks,
             positive=self.settings.positive,
-            split=plan_split(config.split, last_ms=last_ms, offset_ms=offset, has_time=has_time),
+            split=plan_split(config.split, last_ms=last_ms, offset_ms=offset),
             interval_ms=config.rates.interval,
             offset_ms=offset,
             has_time=has_time,
         )
-        rate_entities(recipe, config.rates.entities)
-        return recipe
 
     def _aggregate(self, ingested: Ingested, recipe: Recipe, kept: pl.Series | None) -> Counts:
         task = Aggregation(ingested, recipe, kept, has_users=self.tables.users is not None)
-        stats = run_tasks("count and order", task, ingested.num_partitions)
-        check_splits(split_sizes(stats), recipe.split)
+        stats = self._run("count and order", task, ingested.num_partitions)
+        check_sizes(split_sizes(stats), recipe.split)
         if not sum(part["positives"] for part in stats):
             raise InputError(f"tasks.{recipe.positive}: no positive event in the training split")
         return merged_counts(self.workspace, stats)
@@ -156,7 +160,7 @@ class Preparation:
         task = Sharding(
             self.workspace, recipe, tuple(first_rows), has_users=self.tables.users is not None
         )
-        run_tasks("encode", task, len(users))
+        self._run("encode", task, len(users))
 
     def _facts(
         self, identity: str, read: Read, recipe: Recipe, counts: Counts, fitted: Fitted

@@ -1,5 +1,6 @@
 """Which events train, which validate and which test."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,19 +36,26 @@ class SplitPlan:
         return {"kind": self.kind, **({k: v for k, v in cuts.items() if v is not None})}
 
 
-def plan_split(config: SplitConfig, *, last_ms: int, offset_ms: int, has_time: bool) -> SplitPlan:
+def check_split(config: SplitConfig, columns: Sequence[str], *, has_time: bool) -> None:
+    """Refuse a split that the events do not allow.
+
+    Raises:
+        ConfigError: a time split of data without times, or no column to split by.
+    """
+    if config.kind == "time" and not has_time:
+        raise ConfigError("features.split.kind: 'time' needs timestamps, the data is order-only")
+    if config.kind == "column" and COLUMN not in columns:
+        raise ConfigError(f"features.split.kind: 'column' needs an event column {COLUMN!r}")
+
+
+def plan_split(config: SplitConfig, *, last_ms: int, offset_ms: int) -> SplitPlan:
     """Place the cuts.
 
     Durations of whole days count back from the end of the last event's local day, so that cuts
     fall on local midnights; other durations count back from the last event itself.
-
-    Raises:
-        ConfigError: a time split of data without times.
     """
     if config.kind != "time":
         return SplitPlan(config.kind)
-    if not has_time:
-        raise ConfigError("features.split.kind: 'time' needs timestamps, the data is order-only")
     end = last_ms + 1
     if config.test % DAY_MS == 0 and config.validation % DAY_MS == 0:
         end = ((last_ms + offset_ms) // DAY_MS + 1) * DAY_MS - offset_ms
@@ -64,7 +72,7 @@ def assign_splits(
     last but one, with what lies between the two, for validation.
 
     Raises:
-        InputError: a `split` column is missing or holds another word.
+        InputError: a `split` column holds another word.
     """
     if plan.kind == "time":
         timestamps = events["timestamp"].to_numpy()
@@ -75,7 +83,7 @@ def assign_splits(
     return _from_column(events)
 
 
-def check_splits(counts: dict[str, int], plan: SplitPlan) -> None:
+def check_sizes(counts: dict[str, int], plan: SplitPlan) -> None:
     """Refuse a split that is left empty.
 
     Raises:
@@ -98,8 +106,6 @@ def _last_items(events: pl.DataFrame, is_positive: npt.NDArray[np.bool_]) -> npt
 
 
 def _from_column(events: pl.DataFrame) -> npt.NDArray[np.uint8]:
-    if COLUMN not in events.columns:
-        raise InputError("features.split.kind: 'column' needs an event column 'split'")
     words = events[COLUMN].cast(pl.String)
     codes = words.replace_strict(list(SPLITS), list(range(len(SPLITS))), default=None)
     if codes.null_count():

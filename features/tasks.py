@@ -12,6 +12,9 @@ from cluster.progress import ProgressBar
 Task = Callable[[int], dict[str, Any]]
 """Does piece i, writes its output into a workspace and returns a small JSON-serialisable result."""
 
+Run = Callable[[str, Task, int], list[dict[str, Any]]]
+"""Runs a task for every number below a count: `run_tasks`, or anything that keeps its contract."""
+
 
 def run_tasks(description: str, task: Task, count: int) -> list[dict[str, Any]]:
     """Run a task for every number below `count`; results are in the order of the numbers.

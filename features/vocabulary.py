@@ -21,11 +21,11 @@ def canonical(value: object) -> str:
 
 def canonical_column(values: pl.Series) -> pl.Series:
     """Apply `canonical` to a column, nulls kept."""
-    if values.dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        is_whole = (whole.cast(values.dtype) == values).fill_null(False)
-        return whole.cast(pl.String).zip_with(is_whole, values.cast(pl.String))
-    return values.cast(pl.String)
+    if not values.dtype.is_float():
+        return values.cast(pl.String)
+    known = values.unique().drop_nulls()
+    texts = pl.Series([canonical(value) for value in known.to_list()], dtype=pl.String)
+    return values.replace_strict(known, texts, default=None)
 
 
 class Vocabulary:
