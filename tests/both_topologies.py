@@ -1,0 +1,63 @@
+"""`python -m tests.both_topologies ROOT PORT`: one bundle under /fused and /split on one Ray.
+
+Prints one line of JSON when both answer, and stays until its standard input ends.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import ray.serve
+
+from cluster.config import ClusterConfig, load
+from cluster.ports import avoid_taken_haproxy_ports
+from cluster.session import session
+from cluster.storage import Storage
+from features.stores.fill import fill
+from retrieval.registry import champion
+from serve.app import build_app
+from serve.client import Client
+from serve.config import ServeSettings
+from serve.deployments import ReplicaSetup
+from serve.equipment import Equipment
+
+TINY = Path(__file__).resolve().parent / "tiny.toml"
+TOPOLOGIES = ("fused", "split")
+
+
+def settings_of(root: str, topology: str) -> ServeSettings:
+    """Return the tiny world's settings with a budget that a busy machine keeps."""
+    overrides = [f"storage.root={root}", f"serve.topology={topology}", "serve.budget=5s"]
+    return load(ServeSettings, TINY, overrides)
+
+
+def prepare(root: str) -> str:
+    """Fill the online store; return the champion's id."""
+    storage = Storage(root, "tiny")
+    equipment = Equipment.open(settings_of(root, "fused"), champion(storage))
+    fill(equipment.users.store, storage, equipment.users.recorder)
+    equipment.users.store.close()
+    return equipment.bundle.id
+
+
+def main(root: str, port: int) -> None:
+    """Deploy both and wait."""
+    bundle_id = prepare(root)
+    avoid_taken_haproxy_ports()
+    with session(ClusterConfig(num_cpus=4)), tempfile.TemporaryDirectory() as folder:
+        ray.serve.start(http_options={"host": "127.0.0.1", "port": port})
+        for topology in TOPOLOGIES:
+            setup = ReplicaSetup(settings_of(root, topology), bundle_id, Path(folder) / topology)
+            ray.serve.run(build_app(setup), name=topology, route_prefix=f"/{topology}")
+        while not all(Client(port).get(f"/{name}/v1/health")[0] == 200 for name in TOPOLOGIES):
+            continue
+        applications = ray.serve.status().applications
+        names = {name: sorted(applications[name].deployments) for name in TOPOLOGIES}
+        sys.stdout.write(json.dumps(names) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

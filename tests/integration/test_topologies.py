@@ -1,0 +1,96 @@
+"""Both topologies, side by side on one Ray, give the same answers."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.ports import free_port
+from cluster.storage import Storage
+from features.examples import Examples
+from serve.client import Client
+
+pytestmark = pytest.mark.integration
+
+TOPOLOGIES = ("fused", "split")
+
+
+@dataclass(frozen=True)
+class Both:
+    """The two applications on one port."""
+
+    client: Client
+    deployments: dict[str, list[str]]
+
+    def ask(self, topology: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        """Ask one of them."""
+        return self.client.post(f"/{topology}/v1/recommendations", body)
+
+
+@pytest.fixture(scope="module")
+def both(tiny_bundle_root: Path) -> Iterator[Both]:
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "tests.both_topologies", str(tiny_bundle_root), str(port)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, "it ended before both topologies answered"
+        yield Both(Client(port), json.loads(line))
+
+
+@pytest.fixture(scope="module")
+def users(tiny_bundle_root: Path) -> list[Any]:
+    examples = Examples.open(Storage(str(tiny_bundle_root), "tiny"))
+    return [*examples.user_ids[:10].to_list(), "nobody-has-seen-me"]
+
+
+def test_answers_are_identical(both: Both, users: list[Any]) -> None:
+    for user_id in users:
+        (_, fused), (_, split) = [
+            both.ask(topology, user_id=user_id, explain=True) for topology in TOPOLOGIES
+        ]
+        assert fused["degraded"] is None
+        assert split["degraded"] is None
+        assert fused["bundle"] == split["bundle"]
+        assert len(fused["items"]) == 20
+        for one, other in zip(fused["items"], split["items"], strict=True):
+            assert one["item_id"] == other["item_id"]
+            assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+            assert one["predictions"] == pytest.approx(other["predictions"], abs=1e-4)
+            for name in ("source", "title", "reasons"):
+                assert one[name] == other[name]
+
+
+def test_both_report_every_stage(both: Both, users: list[Any]) -> None:
+    for topology in TOPOLOGIES:
+        _, answer = both.ask(topology, user_id=users[0])
+        assert list(answer["timings_ms"])[:5] == ["hydrate", "retrieve", "filter", "rank", "rerank"]
+
+
+def test_a_wrong_request_is_refused_alike(both: Both) -> None:
+    answers = [both.ask(topology, user_id=1, filters={"planet": "mars"}) for topology in TOPOLOGIES]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 422
+    assert answers[0][1]["detail"][0]["loc"] == ["body", "filters", "planet"]
+
+
+def test_events_reach_the_retriever_of_the_split_topology(both: Both, users: list[Any]) -> None:
+    _, before = both.ask("split", user_id=users[3])
+    shown = [item["item_id"] for item in before["items"][:5]]
+    events = [{"user_id": users[3], "item_id": item_id, "click": 1} for item_id in shown]
+    assert both.client.post("/split/v1/events", {"events": events})[0] == 202
+    for topology in TOPOLOGIES:
+        _, after = both.ask(topology, user_id=users[3])
+        assert not set(shown) & {item["item_id"] for item in after["items"]}
+
+
+def test_each_stage_is_a_deployment_of_its_own(both: Both) -> None:
+    assert both.deployments["fused"] == ["gateway"]
+    assert both.deployments["split"] == ["gateway", "ranker", "reranker", "retriever"]
