@@ -3,11 +3,10 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from cluster.errors import ConfigError
 from cluster.storage import Storage
 from cluster.tracking import prepare_mlflow, tracking_uri
 from train.figures import flat
@@ -60,20 +59,19 @@ class Tracking:
         self._do(self._log, model, dict(metrics), step, int(time.time() * 1000))
 
     def _do(self, action: Callable[..., None], *arguments: Any) -> None:
-        self._queue.submit(self._guarded, action, *arguments)
+        future = self._queue.submit(self._unless_failed, action, *arguments)
+        future.add_done_callback(self._notice)
 
-    def _guarded(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Do it unless something failed before; a failure is said once."""
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        if self.is_failed:
-            return
-        try:
+    def _unless_failed(self, action: Callable[..., None], *arguments: Any) -> None:
+        if not self.is_failed:
             action(*arguments)
-        except (MlflowException, SQLAlchemyError, ConfigError, OSError) as error:
+
+    def _notice(self, future: "Future[None]") -> None:
+        """Say the first failure, whatever it is, and do nothing more."""
+        error = future.exception()
+        if error is not None:
             self.is_failed = True
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             sys.stderr.write(f"training goes on without MLflow tracking: {reason}\n")
 
     def _connect(self, params: dict[str, str]) -> None:
