@@ -277,6 +277,5 @@ def _write_table(
     words = pl.Series(COLUMN, np.asarray(SPLITS)[split])
     table = events.with_columns(words)
     if has_time:
-        instant = pl.from_epoch("timestamp", time_unit="ms").dt.replace_time_zone("UTC")
-        table = table.with_columns(instant)
+        table = table.with_columns(pl.col("timestamp").cast(pl.Datetime("ms", "UTC")))
     table.write_parquet(folder / "events.parquet", statistics=False)

@@ -11,6 +11,7 @@ from cluster.errors import InputError
 
 SLOTS = 256
 """Files that ingestion splits a source into; a partition is some of them, or a part of one."""
+MAX_SPREAD = 4
 
 
 def normalised_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -45,16 +46,20 @@ def hash_ids(ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
 def count_partitions(slot_rows: npt.NDArray[np.int64], block_rows: int) -> int:
     """Return the number of partitions, a power of two, such that about `block_rows` fit in each.
 
+    A user's events are never split, so a user with more than `block_rows` of them makes a larger
+    partition: there are no more than MAX_SPREAD times the partitions that even users would need.
+
     Args:
         slot_rows: events by slot (SLOTS,).
-        block_rows: events that a task may hold; one user's events are never split.
+        block_rows: events that a task may hold.
     """
+    total = int(slot_rows.sum())
     partitions = 1
-    while partitions < SLOTS and _largest(slot_rows, partitions) > block_rows:
+    while (
+        _largest(slot_rows, partitions) > block_rows
+        and partitions * block_rows < MAX_SPREAD * total
+    ):
         partitions *= 2
-    largest = _largest(slot_rows, partitions)
-    while largest > block_rows:
-        partitions, largest = partitions * 2, largest // 2
     return partitions
 
 
@@ -64,8 +69,10 @@ def slots_of(partition: int, num_partitions: int) -> list[int]:
     return list(range(partition % step, SLOTS, step))
 
 
-def _largest(slot_rows: npt.NDArray[np.int64], partitions: int) -> int:
-    return int(slot_rows.reshape(-1, partitions).sum(axis=0).max())
+def _largest(slot_rows: npt.NDArray[np.int64], partitions: int) -> float:
+    """Return the events of the largest partition; beyond SLOTS, slots are taken to split evenly."""
+    step = min(partitions, SLOTS)
+    return float(slot_rows.reshape(-1, step).sum(axis=0).max()) * step / partitions
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
