@@ -43,7 +43,9 @@ class RetrievalTraining(ModelTraining):
     half_life: Duration | None = None
     """A positive so much older than the newest counts half; None counts all alike."""
     validation_users: int = Field(default=5_000, ge=1)
-    """Users that the figure between epochs is computed on."""
+    """Users that the figures between epochs are computed on."""
+    monitor: Literal["ndcg@10", "hit_rate@10", "recall@20", "ndcg@20", "recall@100"] = "ndcg@10"
+    """The validation figure that early stopping watches."""
 
 
 class RankingTraining(ModelTraining):

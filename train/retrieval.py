@@ -33,10 +33,9 @@ class RetrievalTrainee:
         examples: the prepared data.
     """
 
-    monitor = "ndcg@10"
-
     def __init__(self, settings: TrainSettings, examples: Examples) -> None:
         self.training = settings.train.retrieval
+        self.monitor: str = self.training.monitor
         self.exclude_seen = settings.retrieval.exclude_seen
         self.examples = examples
         torch.manual_seed(self.training.seed)
