@@ -1,6 +1,6 @@
 """The sections `[dataset]`, `[[tasks]]`, `[features]` and what retrieval learns from."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -102,6 +102,16 @@ class FeatureSettings(Settings):
     def positive(self) -> str:
         """The name of the task that retrieval learns from."""
         return self.retrieval.positive or self.tasks[0].name
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """Everything in a config that prepared data depends on."""
+        return {
+            "dataset": self.dataset.model_dump(mode="json"),
+            "tasks": [task.model_dump(mode="json") for task in self.tasks],
+            "features": self.features.model_dump(mode="json"),
+            "positive": self.positive,
+        }
 
     @model_validator(mode="after")
     def _tasks_fit(self) -> "FeatureSettings":

@@ -14,6 +14,7 @@ from cluster.errors import InputError
 from cluster.storage import MANIFEST, Storage
 from features.assembly import Assembler, Inputs
 from features.catalogue import Catalogue
+from features.config import FeatureSettings
 from features.encoding import Encoded
 from features.rates import RateTable
 from features.schema import Schema
@@ -69,8 +70,9 @@ class Examples:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        """`id` (hash of what it was made from), `fingerprint`, `num_partitions`, and the
-        report's `dataset` object: users, items, events, split (with rejected counts)."""
+        """`id` (hash of what it was made from), `fingerprint`, `num_partitions`, `data_end_ms`,
+        `seconds`, `settings` (FeatureSettings.preparation), and the report's `dataset` object:
+        users, items, events, split (with rejected counts)."""
         self.schema = Schema.open(folder)
         if self.schema.fingerprint != self.manifest["fingerprint"]:
             raise InputError(f"{folder}: schema.json does not match the manifest's fingerprint")
@@ -86,6 +88,22 @@ class Examples:
             where = f"{storage.root}/{storage.recommender}/{EXAMPLES}"
             raise InputError(f"{where}: no prepared data; run `python -m features CONFIG` first")
         return cls(storage.fetch(EXAMPLES))
+
+    def check_settings(self, settings: FeatureSettings) -> None:
+        """Refuse settings that the data was not prepared with.
+
+        Raises:
+            InputError: names the first key that differs.
+        """
+        ours = settings.preparation
+        theirs = self.manifest.get("settings", ours)
+        for section in ours:
+            if ours[section] != theirs.get(section):
+                key, old, new = _difference(section, theirs.get(section), ours[section])
+                raise InputError(
+                    f"{self.folder}: prepared with {key} = {old!r}, but the config says {new!r}; "
+                    "run `python -m features CONFIG` again"
+                )
 
     @property
     def num_partitions(self) -> int:
@@ -156,3 +174,16 @@ class Examples:
                 shard.item[index], timestamps_ms=timestamps, counts=shard.item_counts[index]
             ),
         }
+
+
+def _difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Follow nested settings to the first that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in (*new, *old):
+            if old.get(name) != new.get(name):
+                return _difference(f"{key}.{name}", old.get(name), new.get(name))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            if before != after:
+                return _difference(f"{key}.{index}", before, after)
+    return key, old, new

@@ -20,6 +20,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     """Train what is not up to date, then report on everything."""
     wanted = _wanted(settings, options)
     examples = Examples.open(Storage(settings.storage.root, settings.recommender))
+    examples.check_settings(settings)
     orders = [Order.of(settings, model, examples) for model in settings.train.models]
     chosen = [order for order in orders if order.model in wanted]
     pending = [order for order in chosen if options.force or not order.is_done]
