@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from features.schema import RateEntity, Schema
 
 MAX_LOG_SECONDS = 12.0
+SMEARING_MOMENTUM = 0.99
 
 
 class TaskHeads(nn.Module):
-    """One logit per task: base rate + weighted rates + a linear map of the task's features.
+    """One output per task: base rate + weighted rates + a linear map of the task's features.
 
-    At the start the network's part is 0 and the rates of user, item and context entities weigh 1:
-    the untrained ranker is the sum of rate logits.
+    Binary outputs are logits, watch times log1p of seconds. At the start the network's part is 0
+    and the rates of user, item and context entities weigh 1: the untrained ranker is the floor.
 
     Args:
         schema: gives tasks, base rates and rate entities.
@@ -23,18 +24,21 @@ class TaskHeads(nn.Module):
     """
 
     is_watch_time: Tensor
+    smearing: Tensor
+    """Running means of actual and of retransformed seconds, (2, tasks)."""
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
         self.user_rates = RateSum(schema, user_side_entities(schema))
         self.item_rates = RateSum(schema, schema.entities_of("item"))
         self.weight = nn.Parameter(torch.zeros(len(schema.tasks), width))
-        self.bias = nn.Parameter(torch.tensor(base_logits(schema)))
+        self.bias = nn.Parameter(torch.tensor(base_outputs(schema)))
         is_watch_time = torch.tensor([task.kind == "watch_time" for task in schema.tasks])
         self.register_buffer("is_watch_time", is_watch_time, persistent=False)
+        self.register_buffer("smearing", torch.zeros(2, len(schema.tasks)))
 
     def forward(self, features: Tensor, user: Tensor, item_rates: Tensor) -> Tensor:
-        """Return logits (batch, n, tasks).
+        """Return outputs (batch, n, tasks).
 
         Args:
             features: (batch, n, tasks, width).
@@ -42,17 +46,26 @@ class TaskHeads(nn.Module):
             item_rates: (batch, n, rates).
         """
         learned = (features * self.weight).sum(-1)
-        logits: Tensor = learned + self.bias + user.unsqueeze(1) + self.item_rates(item_rates)
-        return logits
+        outputs: Tensor = learned + self.bias + user.unsqueeze(1) + self.item_rates(item_rates)
+        return outputs
 
-    def predictions(self, logits: Tensor) -> Tensor:
-        """Turn logits (..., tasks) into probabilities and expected seconds.
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Turn outputs (..., tasks) into probabilities and expected seconds.
 
-        A watch time's logit is the log odds of the second watched (Covington et al., weighted
-        logistic regression, 2016): its exponential is the expected time.
+        The mean of log seconds retransforms to less than the mean of seconds; the factor between
+        them is estimated in training (Duan's smearing, 1983, as a ratio of means).
         """
-        seconds = torch.exp(logits.clamp(max=MAX_LOG_SECONDS))
-        return torch.where(self.is_watch_time, seconds, torch.sigmoid(logits))
+        actual, retransformed = self.smearing
+        factor = torch.where(retransformed > 0, actual / retransformed.clamp(min=1e-6), 1.0)
+        return torch.where(self.is_watch_time, seconds(outputs) * factor, torch.sigmoid(outputs))
+
+    @torch.no_grad()
+    def observe(self, outputs: Tensor, labels: Tensor) -> None:
+        """Update the smearing with a training batch (batch, tasks); NaN labels do not count."""
+        is_known = ~labels.isnan()
+        pairs = torch.stack([labels.nan_to_num(), seconds(outputs)])
+        means = (pairs * is_known).sum(1) / is_known.sum(0).clamp(min=1)
+        self.smearing.lerp_(means.to(self.smearing.dtype), 1 - SMEARING_MOMENTUM)
 
 
 class RateSum(nn.Module):
@@ -85,10 +98,15 @@ def is_floor(entity: RateEntity) -> bool:
     return entity.feature is None or entity.owner == "context"
 
 
-def base_logits(schema: Schema) -> list[float]:
-    """Return the logits with which every task predicts its base rate."""
+def seconds(outputs: Tensor) -> Tensor:
+    """Invert log1p, within what is a time."""
+    return torch.expm1(outputs.clamp(0.0, MAX_LOG_SECONDS))
+
+
+def base_outputs(schema: Schema) -> list[float]:
+    """Return the outputs with which every task predicts its base rate."""
     return [
-        rate - 1.0 if task.kind == "watch_time" else _logit(rate)
+        rate if task.kind == "watch_time" else _logit(rate)
         for task, rate in zip(schema.tasks, schema.base_rates, strict=True)
     ]
 

@@ -89,18 +89,18 @@ class Ranker(nn.Module):
         return user, self.cross.user_side(user), projected, mask, rate_logits
 
     def item_side(self, state: State, inputs: Inputs) -> Tensor:
-        """Return logits (batch, n, tasks) of item inputs (batch, n, ...)."""
+        """Return outputs (batch, n, tasks) of item inputs (batch, n, ...)."""
         user, crossed_user, projected, mask, rate_logits = state
         item = self.item(inputs["item_codes"], inputs["item_multi"], inputs["item_numbers"])
         attended = self.attention.item_side(projected, mask, item)
         known = torch.cat([item, inputs["item_age"], inputs["item_rates"]], dim=-1)
         items = torch.cat([self.item_projection(known), attended], dim=-1)
         features = self.mixture(self.cross.item_side(user, crossed_user, items))
-        logits: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
-        return logits
+        outputs: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
+        return outputs
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return logits (batch, tasks) of pairs: user and item inputs, row by row."""
+        """Return outputs (batch, tasks) of pairs: user and item inputs, row by row."""
         items = {name: inputs[name].unsqueeze(1) for name in ITEM_INPUTS}
         return self.item_side(self.user_side(inputs), items).squeeze(1)
 
@@ -111,13 +111,13 @@ class Ranker(nn.Module):
     def _history(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Project the history for attention (batch, length, ...), and mask its padding.
 
-        Training skips the padding, most of a batch where histories are short; programs do not,
-        because their shapes are fixed.
+        The padding, most of a batch where histories are short, is skipped, except in programs,
+        whose shapes are fixed.
         """
         columns = [inputs[f"history_{name}"] for name in HISTORY_COLUMNS]
         is_event = inputs["history_gaps"] > 0
         mask = torch.where(is_event, 0.0, -math.inf)
-        if not self.training:
+        if torch.compiler.is_exporting():
             return self._projected(*columns), mask
         rows = is_event.flatten().nonzero().squeeze(1)
         events = self._projected(*(column.flatten(0, 1)[rows] for column in columns))
@@ -160,8 +160,8 @@ class ItemsProgram(nn.Module):
     def forward(self, state: State, inputs: dict[str, Tensor]) -> Tensor:
         """Return predictions (n, tasks) of candidates (n, ...) under one request's state."""
         candidates = {name: inputs[name].unsqueeze(0) for name in ITEM_INPUTS}
-        logits = self.ranker.item_side(state, candidates).squeeze(0)
-        return self.ranker.heads.predictions(logits)
+        outputs = self.ranker.item_side(state, candidates).squeeze(0)
+        return self.ranker.heads.predictions(outputs)
 
 
 def _projection(width: int, out: int, dropout: float) -> nn.Module:

@@ -73,19 +73,20 @@ def test_an_untrained_ranker_predicts_the_sum_of_rate_logits(examples: Examples)
     schema = examples.schema
     test = Impressions(examples, "test")
     ranker = Ranker(RankerConfig(), schema).eval()
-    logits = ranker(tensors_of(examples, 50)).detach().numpy()
+    outputs = ranker(tensors_of(examples, 50)).detach().numpy()
     user = smoothed_rates(test.column("user_counts")[:50], schema).sum(1)
     item = smoothed_rates(test.column("item_counts")[:50, :1], schema).sum(1)
-    rest = logits - user - item
+    rest = outputs - user - item
     np.testing.assert_allclose(rest, np.broadcast_to(rest[0], rest.shape), atol=1e-4)
-    assert rest[0, 0] == pytest.approx(math.log(0.4 / 0.6), abs=1e-4)
+    assert rest[0] == pytest.approx([math.log(0.4 / 0.6), math.log(0.1 / 0.9), 2.0], abs=1e-4)
 
 
 def test_predictions_are_probabilities_and_seconds(inputs: Inputs) -> None:
     ranker = perturbed(RankerConfig(), toy_schema())
-    predicted, logits = ranker.predict(inputs), ranker(inputs)
-    torch.testing.assert_close(predicted[:, :2], torch.sigmoid(logits[:, :2]))
-    torch.testing.assert_close(predicted[:, 2], torch.exp(logits[:, 2]))
+    ranker.heads.smearing.copy_(torch.tensor([[0, 0, 30.0], [0, 0, 20.0]]))
+    predicted, outputs = ranker.predict(inputs), ranker(inputs)
+    torch.testing.assert_close(predicted[:, :2], torch.sigmoid(outputs[:, :2]))
+    torch.testing.assert_close(predicted[:, 2], torch.expm1(outputs[:, 2].clamp(min=0)) * 1.5)
 
 
 def test_padding_of_the_history_says_nothing(inputs: Inputs) -> None:
@@ -97,18 +98,12 @@ def test_padding_of_the_history_says_nothing(inputs: Inputs) -> None:
     torch.testing.assert_close(ranker(changed), ranker(inputs))
 
 
-def test_skipping_the_padding_in_training_changes_nothing(inputs: Inputs) -> None:
-    config = RankerConfig(dropout=0, value_dropout=0)
-    ranker = perturbed(config, toy_schema())
-    torch.testing.assert_close(ranker.train()(inputs), ranker.eval()(inputs))
-
-
 def test_an_empty_history_is_finite_in_value_and_gradient(inputs: Inputs) -> None:
     ranker = perturbed(RankerConfig(), toy_schema())
     empty = {name: torch.zeros_like(inputs[name]) for name in USER_INPUTS if "history" in name}
-    logits = ranker(inputs | empty)
-    logits.sum().backward()
-    assert logits.isfinite().all()
+    outputs = ranker(inputs | empty)
+    outputs.sum().backward()
+    assert outputs.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in ranker.parameters())
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models.config import RankerConfig
+from models.heads import TaskHeads, seconds
 from models.ranker import Ranker
 from models.task_loss import RankerLoss
 from tests.toy_ranking import toy_examples, toy_schema
@@ -17,24 +18,24 @@ SCHEMA = toy_schema()
 
 
 class Fixed(torch.nn.Module):
-    """Stands in for the ranker: the batch holds its logits."""
+    """Stands in for the ranker: the batch holds its outputs."""
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the logits."""
-        return batch["logits"]
+        """Return the outputs."""
+        return batch["outputs"]
 
 
-def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-    loss, parts = RankerLoss(Fixed(), SCHEMA)({"logits": logits, "labels": labels})
+def loss_of(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+    loss, parts = RankerLoss(Fixed(), SCHEMA).eval()({"outputs": outputs, "labels": labels})
     return loss, {name: float(part) for name, part in parts.items()}
 
 
 def test_binary_tasks_use_the_cross_entropy_and_weights_sum_up() -> None:
-    logits = torch.tensor([[0.3, -1.0, 2.0], [-0.2, 0.5, 1.0]])
+    outputs = torch.tensor([[0.3, -1.0, 2.0], [-0.2, 0.5, 1.0]])
     labels = torch.tensor([[1.0, 0.0, 9.0], [0.0, 1.0, 0.0]])
-    loss, parts = loss_of(logits, labels)
+    loss, parts = loss_of(outputs, labels)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits[:, :2], labels[:, :2], reduction="none"
+        outputs[:, :2], labels[:, :2], reduction="none"
     ).mean(0)
     assert parts["click"] == pytest.approx(float(expected[0]))
     assert parts["like"] == pytest.approx(float(expected[1]))
@@ -43,14 +44,14 @@ def test_binary_tasks_use_the_cross_entropy_and_weights_sum_up() -> None:
 
 
 def test_missing_labels_neither_count_nor_pull() -> None:
-    logits = torch.randn(3, 3, requires_grad=True)
+    outputs = torch.randn(3, 3, requires_grad=True)
     labels = torch.tensor([[1.0, math.nan, 5.0], [math.nan, 0.0, math.nan], [math.nan] * 3])
-    loss, parts = loss_of(logits, labels)
+    loss, parts = loss_of(outputs, labels)
     loss.backward()
-    assert logits.grad is not None
-    assert not logits.grad[labels.isnan()].any()
-    assert logits.grad[~labels.isnan()].all()
-    alone = torch.nn.functional.softplus(-logits[0, 0])
+    assert outputs.grad is not None
+    assert not outputs.grad[labels.isnan()].any()
+    assert outputs.grad[~labels.isnan()].all()
+    alone = torch.nn.functional.softplus(-outputs[0, 0])
     assert parts["click"] == pytest.approx(float(alone.detach()))
 
 
@@ -59,18 +60,25 @@ def test_a_batch_without_labels_costs_nothing() -> None:
     assert float(loss) == 0.0
 
 
-def test_the_watch_time_loss_is_least_at_the_mean_time() -> None:
-    seconds = torch.tensor([0.0, 3.0, 60.0, 17.0])
-    candidates = torch.linspace(0, 6, 601)
-    losses = []
-    for logit in candidates:
-        logits = torch.zeros(4, 3)
-        logits[:, 2] = logit
-        labels = torch.full((4, 3), math.nan)
-        labels[:, 2] = seconds
-        losses.append(loss_of(logits, labels)[1]["watch_time"])
-    best = candidates[int(np.argmin(losses))].exp()
-    assert float(best) == pytest.approx(float(seconds.mean()), rel=0.01)
+def test_the_watch_time_loss_is_half_the_squared_error_of_log_seconds() -> None:
+    outputs = torch.tensor([[0.0, 0.0, 1.5], [0.0, 0.0, 2.0]])
+    labels = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 59.0]])
+    expected = (1.5**2 + (2.0 - math.log(60.0)) ** 2) / 4
+    assert loss_of(outputs, labels)[1]["watch_time"] == pytest.approx(expected)
+
+
+def test_smearing_makes_the_mean_prediction_the_mean_time() -> None:
+    heads = TaskHeads(SCHEMA, 2)
+    random = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        outputs = torch.randn(256, 3, generator=random) * 0.3 + 2.0
+        noise = torch.randn(256, generator=random)
+        labels = torch.full((256, 3), math.nan)
+        labels[:200, 2] = torch.expm1((outputs[:, 2] + noise).clamp(min=0))[:200]
+        heads.observe(outputs, labels)
+    predicted = heads.predictions(outputs)[:, 2].mean()
+    assert float(predicted) == pytest.approx(float(labels[:200, 2].mean()), rel=0.1)
+    assert float(seconds(outputs)[:, 2].mean()) < 0.8 * float(predicted)
 
 
 def test_every_weight_gets_a_gradient(tmp_path: Path) -> None:
