@@ -1,4 +1,4 @@
-"""Two-tower training from end to end: it learns, its report follows from its predictions, it exports."""
+"""Two-tower training: it learns, its report follows from its predictions, it exports."""
 
 from pathlib import Path
 
