@@ -96,6 +96,12 @@ class ServiceProcess:
     ) -> None:
         self.stop()
 
+    @property
+    def process_id(self) -> int:
+        """The process that runs the command."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> int:
         """End the service as Ctrl-C would; return its exit code."""
         assert self._process is not None

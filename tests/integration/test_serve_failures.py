@@ -1,0 +1,205 @@
+"""What goes wrong with `python -m serve`: one line that names the thing, or it recovers."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster.ports import free_port, refuse_taken
+from features.schema import Schema
+from serve.client import ServiceProcess
+
+pytestmark = pytest.mark.integration
+
+TINY = Path(__file__).resolve().parent.parent / "tiny.toml"
+RECOVERY_S = 120.0
+POLL_S = 0.2
+
+
+@pytest.fixture
+def broken_root(tiny_bundle_root: Path, tmp_path: Path) -> Path:
+    """A copy of the published world that a test may break."""
+    root = tmp_path / "world"
+    shutil.copytree(tiny_bundle_root, root, symlinks=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def service(tiny_bundle_root: Path) -> Iterator[ServiceProcess]:
+    overrides = [
+        f"storage.root={tiny_bundle_root}",
+        "serve.budget=5s",
+        "serve.scaling.gateway.max_ongoing_requests=1",
+        "serve.scaling.gateway.max_queued_requests=1",
+    ]
+    process = ServiceProcess(TINY, free_port("127.0.0.1"), overrides)
+    with process:
+        yield process
+
+
+def refusal(*arguments: str) -> tuple[int, str]:
+    """Run `python -m serve` and return its exit code and the only line it may print."""
+    done = subprocess.run(
+        [sys.executable, "-m", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "Traceback" not in done.stderr, done.stderr
+    assert len(lines) == 1, done.stderr
+    return done.returncode, lines[0]
+
+
+def tiny(root: Path, *arguments: str) -> tuple[str, ...]:
+    return (str(TINY), "--set", f"storage.root={root}", *arguments)
+
+
+def champion_of(root: Path) -> Path:
+    """Return the folder of the only bundle."""
+    bundles = (root / "tiny" / "bundles").iterdir()
+    return next(path for path in bundles if not path.name.startswith(".")).resolve()
+
+
+def test_a_taken_port_is_named(tiny_bundle_root: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        code, line = refusal(*tiny(tiny_bundle_root, "--port", port))
+    assert code == 1
+    assert f"port {port} on 127.0.0.1" in line
+
+
+def test_a_port_that_is_none_is_wrong_use(tiny_bundle_root: Path) -> None:
+    code, line = refusal(*tiny(tiny_bundle_root, "--port", "99999"))
+    assert code == 2
+    assert "--port 99999" in line
+
+
+def test_without_a_published_bundle_the_missing_step_is_named(tmp_path: Path) -> None:
+    code, line = refusal(*tiny(tmp_path, "--port", str(free_port())))
+    assert code == 1
+    assert "no published bundle; run `python -m retrieval CONFIG` first" in line
+
+
+def test_a_truncated_bundle_is_refused(broken_root: Path) -> None:
+    vectors = champion_of(broken_root) / "item_vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:-100])
+    code, line = refusal(*tiny(broken_root, "--port", str(free_port())))
+    assert code == 1
+    assert "item_vectors.npy: truncated bundle" in line
+
+
+def test_an_edited_bundle_is_refused(broken_root: Path) -> None:
+    vectors = champion_of(broken_root) / "item_vectors.npy"
+    content = bytearray(vectors.read_bytes())
+    content[-1] ^= 1
+    vectors.write_bytes(content)
+    code, line = refusal(*tiny(broken_root, "--port", str(free_port())))
+    assert code == 1
+    assert "item_vectors.npy: content differs" in line
+
+
+def test_a_bundle_of_another_schema_than_the_prepared_data_is_refused(broken_root: Path) -> None:
+    schema = broken_root / "tiny" / "examples" / "schema.json"
+    manifest = broken_root / "tiny" / "examples" / "manifest.json"
+    content = json.loads(schema.read_text())
+    schema.write_text(json.dumps({**content, "smoothing": 99.0}))
+    facts = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**facts, "id": "another", "fingerprint": _fingerprint(schema)}))
+    code, line = refusal(*tiny(broken_root, "--port", str(free_port())))
+    assert code == 1
+    assert "schema" in line
+    assert _fingerprint(schema) in line
+
+
+def test_a_typo_in_the_config_is_wrong_use(tiny_bundle_root: Path) -> None:
+    code, line = refusal(*tiny(tiny_bundle_root, "--set", "serve.topolgy=split"))
+    assert code == 2
+    assert "did you mean 'topology'?" in line
+
+
+def test_overload_is_refused_with_the_time_to_come_back(service: ServiceProcess) -> None:
+    url = f"http://127.0.0.1:{service.client.port}/v1/recommendations"
+    with ThreadPoolExecutor(24) as pool:
+        asked = [pool.submit(httpx.post, url, json={"user_id": i}, timeout=60) for i in range(96)]
+        answers = [one.result() for one in asked]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+
+
+def test_a_killed_replica_is_replaced(service: ServiceProcess) -> None:
+    killed = replicas(service)
+    assert killed
+    for process_id in killed:
+        os.kill(process_id, signal.SIGKILL)
+    deadline = time.monotonic() + RECOVERY_S
+    while not replicas(service) - killed or not service.client.is_ready():
+        assert time.monotonic() < deadline, "no answer since its replica was killed"
+        time.sleep(POLL_S)
+    status, answer = service.client.post("/v1/recommendations", {"user_id": 1})
+    assert (status, answer["degraded"]) == (200, None)
+
+
+def test_an_interrupted_service_ends_well_and_leaves_nothing(service: ServiceProcess) -> None:
+    family = descendants(service.process_id)
+    assert family
+    assert service.stop() == 0
+    refuse_taken("127.0.0.1", service.client.port)
+    deadline = time.monotonic() + RECOVERY_S
+    while any(is_running(process_id) for process_id in family):
+        assert time.monotonic() < deadline, "processes are left behind"
+        time.sleep(POLL_S)
+
+
+def replicas(service: ServiceProcess) -> set[int]:
+    """Return the processes of the gateway's replicas."""
+    family = descendants(service.process_id)
+    return {child for child in family if b"ServeReplica:tiny:gateway" in command_line(child)}
+
+
+def descendants(process_id: int) -> set[int]:
+    """Return all processes below one."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            children[int(fields[1])].append(int(folder.name))
+    found, pending = set(), [process_id]
+    while pending:
+        below = children[pending.pop()]
+        found |= set(below)
+        pending += below
+    return found
+
+
+def command_line(process_id: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process_id}/cmdline").read_bytes()
+    return b""
+
+
+def is_running(process_id: int) -> bool:
+    with suppress(OSError):
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z"
+    return False
+
+
+def _fingerprint(schema: Path) -> str:
+    return Schema.open(schema.parent).fingerprint
