@@ -5,7 +5,6 @@ the events: counts by item and interval, counts by context value and interval, t
 user and by attribute value, moments of numbers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,55 +14,14 @@ import numpy.typing as npt
 import polars as pl
 
 from features.canonical import Ingested, count_columns, label_matrix
-from features.columns import Column
-from features.config import TaskConfig
-from features.encoding import hour_codes, signed_log1p, weekday_codes
-from features.rates import bucket_of
-from features.splits import COLUMN, TRAIN, SplitPlan, assign_splits
+from features.counts import EMPTY_VALUES, moments_of, value_counts
+from features.recipe import Recipe
+from features.splits import COLUMN, TRAIN, assign_splits
 from features.timelines import SPLITS
 from features.vocabulary import canonical_column
 from features.workspace import Workspace
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the passes over the partitions need to know of the configuration."""
-
-    columns: tuple[Column, ...]
-    tasks: tuple[TaskConfig, ...]
-    positive: str
-    split: SplitPlan
-    interval_ms: int
-    offset_ms: int
-    has_time: bool
-
-    def of(self, owner: str, kind: str) -> list[str]:
-        """Return the names of one owner's columns of one kind."""
-        return [c.name for c in self.columns if c.owner == owner and c.kind == kind]
-
-    @property
-    def positive_index(self) -> int:
-        """The positive task's column in the labels."""
-        return [task.name for task in self.tasks].index(self.positive)
-
-    def positives(self, labels: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-        """Tell which events retrieval learns from; a missing label is not one."""
-        return np.asarray(labels[:, self.positive_index] >= 0.5)
-
-    def buckets(self, timestamps_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the update interval of each event; order-only data has a single one."""
-        if not self.has_time:
-            return np.zeros(len(timestamps_ms), np.int64)
-        return bucket_of(timestamps_ms, self.interval_ms, self.offset_ms)
-
-    def context(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Return events with the context that derives from their instant."""
-        timestamps = events["timestamp"].to_numpy()
-        clock = {
-            "hour": hour_codes(timestamps, self.offset_ms) - 1,
-            "weekday": weekday_codes(timestamps, self.offset_ms) - 1,
-        }
-        return events.with_columns(pl.Series(name, values) for name, values in clock.items())
+USER_COUNTS = {"train": pl.Int64, "events": pl.UInt32}
 
 
 @dataclass(frozen=True)
@@ -84,19 +42,16 @@ class Aggregation:
     def __call__(self, partition: int) -> dict[str, Any]:
         """Return counts of events by split, of duplicates and of label values."""
         events, duplicates = self.ingested.events(partition)
+        found = events.height
+        if self.kept_items is not None and found:
+            events = events.filter(pl.col("item_id").is_in(self.kept_items.implode()))
         users = self._users(partition)
         with self.workspace.writing(f"events/{partition:05d}") as folder:
             if events.is_empty():
-                return self._empty(folder, users, duplicates)
-            filtered = 0
-            if self.kept_items is not None:
-                kept = events.filter(pl.col("item_id").is_in(self.kept_items.implode()))
-                events, filtered = kept, events.height - kept.height
-            labels = label_matrix(events, self.recipe.tasks)
-            split = assign_splits(self.recipe.split, events, self.recipe.positives(labels))
-            _write_table(events, split, folder, has_time=self.recipe.has_time)
-            stats = self._counts(events, labels, split, users, folder)
-        return {"duplicates": duplicates, "filtered": filtered, **stats}
+                stats = self._nothing(folder, users)
+            else:
+                stats = self._counts(events, users, folder)
+        return {"duplicates": duplicates, "filtered": found - events.height, **stats}
 
     def _users(self, partition: int) -> pl.DataFrame | None:
         if not self.has_users:
@@ -104,13 +59,11 @@ class Aggregation:
         return pl.read_parquet(self.workspace.reading(f"users/{partition:05d}") / "users.parquet")
 
     def _counts(
-        self,
-        events: pl.DataFrame,
-        labels: npt.NDArray[np.float32],
-        split: npt.NDArray[np.uint8],
-        users: pl.DataFrame | None,
-        folder: Path,
+        self, events: pl.DataFrame, users: pl.DataFrame | None, folder: Path
     ) -> dict[str, Any]:
+        labels = label_matrix(events, self.recipe.tasks)
+        split = assign_splits(self.recipe.split, events, self.recipe.positives(labels))
+        _write_table(events, split, folder, has_time=self.recipe.has_time)
         is_train = split == TRAIN
         counted = _counted(events, labels, is_train, self.recipe)
         sums = pl.exclude("item_id", "user_id", "bucket").sum()
@@ -154,42 +107,20 @@ class Aggregation:
         pl.concat([EMPTY_VALUES, *counts]).write_parquet(folder / "values.parquet")
         return moments
 
-    def _empty(self, folder: Path, users: pl.DataFrame | None, duplicates: int) -> dict[str, Any]:
+    def _nothing(self, folder: Path, users: pl.DataFrame | None) -> dict[str, Any]:
         """Write a partition that has no events but perhaps users."""
         if users is not None:
             nobody = pl.DataFrame(schema={"user_id": users["user_id"].dtype, **USER_COUNTS})
             _everyone(nobody, users).write_parquet(folder / "users.parquet")
+        none = [0] * len(self.recipe.tasks)
         return {
-            "duplicates": duplicates,
-            "filtered": 0,
             "users": 0 if users is None else users.height,
             "split": dict.fromkeys(SPLITS, 0),
-            "labels": [0] * len(self.recipe.tasks),
-            "label_sums": [0.0] * len(self.recipe.tasks),
+            "labels": none,
+            "label_sums": none,
             "positives": 0,
             "moments": {},
         }
-
-
-USER_COUNTS = {"train": pl.Int64, "events": pl.UInt32}
-EMPTY_VALUES = pl.DataFrame(schema={"column": pl.String, "value": pl.String, "train": pl.Int64})
-
-
-def value_counts(table: pl.DataFrame, name: str, key: str) -> pl.DataFrame:
-    """Return the training events (column `train`) of each value of a column, as EMPTY_VALUES."""
-    pairs = table.select(pl.col(name).alias("value"), "train").filter(pl.col("train") > 0)
-    if pairs["value"].dtype == pl.List:
-        pairs = pairs.explode("value")
-    values = pairs.select(canonical_column(pairs["value"]).alias("value"), "train").drop_nulls()
-    counts = values.group_by("value").agg(pl.col("train").sum().cast(pl.Int64))
-    return counts.select(pl.lit(key).alias("column"), "value", "train")
-
-
-def moments_of(values: pl.Series) -> list[float]:
-    """Return number, sum and sum of squares of the finite signed logarithms of values."""
-    scaled = signed_log1p(values.cast(pl.Float64).fill_null(float("nan")).to_numpy())
-    scaled = scaled[np.isfinite(scaled)]
-    return [float(len(scaled)), float(scaled.sum()), float((scaled**2).sum())]
 
 
 def write_context_counts(context: pl.DataFrame, counted: pl.DataFrame, path: Path) -> None:
@@ -203,48 +134,6 @@ def write_context_counts(context: pl.DataFrame, counted: pl.DataFrame, path: Pat
         parts.append(part.select(pl.lit(name).alias("column"), pl.all()))
     if parts:
         pl.concat(parts).write_parquet(path)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """The merged results of the second pass.
-
-    `items`: item_id, bucket, train, count_*; `context`: column, value, bucket, train, count_*;
-    `values`: column, value, train of user attributes; `stats`: each partition's result.
-    """
-
-    items: pl.DataFrame
-    context: pl.DataFrame | None
-    values: pl.DataFrame | None
-    stats: Sequence[dict[str, Any]]
-
-
-def merged_counts(workspace: Workspace, stats: Sequence[dict[str, Any]]) -> Counts:
-    """Add up the partitions' counts."""
-    items = _merged(workspace, len(stats), "items", ["item_id", "bucket"])
-    assert items is not None
-    context = _merged(workspace, len(stats), "context", ["column", "value", "bucket"])
-    values = _merged(workspace, len(stats), "values", ["column", "value"])
-    return Counts(items, context, values, stats)
-
-
-def split_sizes(stats: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Return the events of each split."""
-    return {name: sum(part["split"][name] for part in stats) for name in SPLITS}
-
-
-def _merged(
-    workspace: Workspace, num_partitions: int, name: str, keys: list[str]
-) -> pl.DataFrame | None:
-    """Return one kind of count summed over the partitions; None if none has it."""
-    total: pl.DataFrame | None = None
-    for partition in range(num_partitions):
-        path = workspace.reading(f"events/{partition:05d}") / f"{name}.parquet"
-        if path.exists():
-            part = pl.read_parquet(path)
-            both = part if total is None else pl.concat([total, part])
-            total = both.group_by(keys).agg(pl.exclude(keys).sum())
-    return None if total is None else total.sort(keys)
 
 
 def _counted(

@@ -11,13 +11,14 @@ import numpy.typing as npt
 import polars as pl
 
 from cluster.errors import ConfigError, InputError
-from features.aggregates import EMPTY_VALUES, Counts, Recipe, value_counts
 from features.catalogue import Catalogue
 from features.columns import CLOCK, Column
 from features.config import FeatureSettings
 from features.counting import coded_counts, feature_codes, rate_table
-from features.encoding import Encoded, Encoder, signed_log1p
+from features.counts import EMPTY_VALUES, Counts, moments_of, value_counts
+from features.encoding import Encoded, Encoder
 from features.rates import RateTable
+from features.recipe import Recipe
 from features.schema import Feature, RateEntity, Schema
 from features.vocabulary import Vocabularies, Vocabulary
 
@@ -156,7 +157,7 @@ def _schema(
         else:
             own = moments.get(column.key, np.zeros(3))
             if column.owner == "item":
-                own = _moments(trained[column.name])
+                own = np.asarray(moments_of(trained[column.name]))
             mean, std = _standard(own)
             feature = feature.model_copy(update={"mean": mean, "std": std})
         features.append(feature)
@@ -176,12 +177,6 @@ def _schema(
         has_time=recipe.has_time,
         vocabularies=vocabularies.content,
     )
-
-
-def _moments(values: pl.Series) -> npt.NDArray[np.float64]:
-    scaled = signed_log1p(values.cast(pl.Float64).fill_null(float("nan")).to_numpy())
-    scaled = scaled[np.isfinite(scaled)]
-    return np.asarray([len(scaled), scaled.sum(), (scaled**2).sum()])
 
 
 def _standard(moments: npt.NDArray[np.float64]) -> tuple[float, float]:

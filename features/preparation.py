@@ -5,6 +5,7 @@ of them must share; sharding encodes each partition. The driver merges counts in
 the catalogue, the users' ids and counts by item and interval, never the events.
 """
 
+import time
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import polars as pl
 from cluster.errors import InputError
 from cluster.session import session
 from cluster.storage import Storage, content_hash
-from features.aggregates import Aggregation, Counts, Recipe, merged_counts, split_sizes
+from features.aggregates import Aggregation
 from features.canonical import Ingested
 from features.columns import infer_columns
 from features.config import FeatureSettings
+from features.counts import Counts, merged_counts, split_sizes
 from features.datasets.adapter import Adapter
 from features.datasets.registry import open_dataset
 from features.examples import EXAMPLES, Examples
@@ -25,6 +27,7 @@ from features.fitting import Fitted, fit, rate_entities
 from features.ingestion import Ingestion, Read, summed
 from features.partitions import count_partitions
 from features.publication import TABLES, Publication
+from features.recipe import Recipe
 from features.sharding import Sharding
 from features.splits import check_sizes, check_split, plan_split
 from features.tables import (
@@ -46,10 +49,7 @@ def identity(settings: FeatureSettings, adapter: Adapter) -> str:
         {
             "format": FORMAT,
             "recommender": settings.recommender,
-            "dataset": settings.dataset.model_dump(mode="json"),
-            "tasks": [task.model_dump(mode="json") for task in settings.tasks],
-            "features": settings.features.model_dump(mode="json"),
-            "positive": settings.positive,
+            **settings.preparation,
             "files": [list(file) for file in adapter.identity()],
         }
     )
@@ -96,6 +96,7 @@ class Preparation:
         self.settings = settings
         self.adapter = adapter
         self.workspace = workspace
+        self.started = time.monotonic()
         config = settings.features
         check_split(config.split, adapter.schema.names, has_time=adapter.has_time)
         self.tables = open_tables(adapter)
@@ -175,6 +176,8 @@ class Preparation:
             "fingerprint": fitted.schema.fingerprint,
             "num_partitions": len(counts.stats),
             "data_end_ms": read.last_ms,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "settings": self.settings.preparation,
             "dataset": {
                 "users": sum(part["users"] for part in counts.stats),
                 "items": fitted.catalogue.num_items,

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.aggregates import Recipe
 from features.canonical import count_columns, label_matrix
 from features.catalogue import Catalogue
 from features.counting import as_of_lookup, entity_counts, user_counts
 from features.encoding import Encoded, Encoder
 from features.examples import Shard
 from features.rates import RateTable
+from features.recipe import Recipe
 from features.schema import Schema
 from features.splits import COLUMN
 from features.timelines import SPLITS, Timelines

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from features.examples import Examples, Shard
@@ -35,6 +35,7 @@ TASKS = [
     {"name": "click", "column": "click"},
     {"name": "watch", "column": "watch", "kind": "watch_time"},
 ]
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking prepares hundreds of times
 Event = dict[str, Any]
 
 
@@ -176,7 +177,9 @@ def test_examples_do_not_depend_on_partitions_and_sources(tmp_path: Path) -> Non
 
 
 @given(seed=st.integers(0, 1_000), draw=st.data())
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=8, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow]
+)
 def test_inputs_ignore_their_own_time_and_later(seed: int, draw: st.DataObject) -> None:
     events = random_events(seed)
     tests = [event for event in events if event["split"] == "test"]
@@ -190,7 +193,9 @@ def test_inputs_ignore_their_own_time_and_later(seed: int, draw: st.DataObject) 
 
 
 @given(seed=st.integers(0, 1_000), draw=st.data())
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=8, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow]
+)
 def test_counts_ignore_the_whole_current_interval(seed: int, draw: st.DataObject) -> None:
     events = random_events(seed)
     chosen = draw.draw(st.sampled_from([e for e in events if e["split"] == "test"]))
@@ -245,4 +250,6 @@ def inputs_at(events: list[Event], chosen: Event) -> dict[str, bytes]:
         item = examples.catalogue.table["item_id"].to_list().index(chosen["item_id"]) + 1
         is_chosen = (shard.user == user) & (shard.item == item)
         is_chosen &= shard.timestamp == chosen["timestamp"]
+        surface = examples.vocabularies["context.surface"].row(chosen["surface"])
+        is_chosen &= shard.context_codes[:, 0] == surface
         return inputs_of(examples, shard, 0, int(np.flatnonzero(is_chosen)[0]))

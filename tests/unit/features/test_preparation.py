@@ -195,6 +195,17 @@ def test_what_cannot_be_prepared_is_named(
     assert list((tmp_path / "toy").glob("*")) == []
 
 
+def test_a_partition_may_lose_all_its_events(tmp_path: Path) -> None:
+    rare = table(*((f"u{i}", f"rare{i}", 1, True, "train") for i in range(50)))
+    features = {**COLUMNS, "block_rows": 4}
+    examples = prepare_here(
+        tmp_path, TableAdapter([EVENTS, rare]), features, dataset={"min_item_events": 2}
+    )
+    assert examples.num_partitions > 4
+    assert examples.manifest["dataset"]["events"] == EVENTS.num_rows
+    assert examples.manifest["dataset"]["users"] == 3
+
+
 def test_no_item_with_enough_events_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no item has 100 events, the most is 3"):
         prepare_here(tmp_path, TableAdapter([EVENTS]), COLUMNS, dataset={"min_item_events": 100})

@@ -1,0 +1,117 @@
+"""How fast `python -m features` prepares synthetic events, and how much memory it takes.
+
+    .venv/bin/python -m benchmarks.prepare [EVENTS ...]
+
+Wall time is that of the whole command, with the start of Ray and the generation of the events.
+Memory is the proportional set size summed over the command and all processes below it, sampled
+twice a second: shared pages count once.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+EVENTS = (20_000, 1_000_000, 10_000_000)
+CONFIG = Path("configs/synthetic.toml")
+RESULTS = Path(__file__).parent / "results" / "prepare.json"
+SAMPLE_INTERVAL_S = 0.5
+EVENTS_PER_USER = 100
+ITEMS = 20_000
+MB = 2**20
+
+
+class Memory(NamedTuple):
+    """Megabytes at one instant."""
+
+    total: float
+    largest: float
+
+
+def main(sizes: list[int]) -> None:
+    """Measure every size, print one JSON line and keep it."""
+    rows = [_measured(events) for events in sizes]
+    result = {
+        "benchmark": "prepare",
+        "rows": rows,
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "versions": {name: version(name) for name in ("ray", "polars", "pyarrow", "numpy")},
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def _measured(events: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as root:
+        started = time.monotonic()
+        command = subprocess.Popen([*_command(events, root)], stdout=subprocess.DEVNULL)
+        peak = _watch(command)
+        seconds = time.monotonic() - started
+        if command.returncode:
+            raise SystemExit(f"preparing {events:,} events failed")
+        examples = Path(root) / "synthetic" / "examples"
+        manifest = json.loads((examples / "manifest.json").read_text())
+        files = [file for file in examples.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+    row = {
+        "events": manifest["dataset"]["events"],
+        "partitions": manifest["num_partitions"],
+        "seconds": round(seconds, 1),
+        "events_per_s": round(manifest["dataset"]["events"] / seconds),
+        "peak_mb": round(peak.total),
+        "largest_process_mb": round(peak.largest),
+        "examples_mb": round(size / MB),
+    }
+    sys.stderr.write(f"{row}\n")
+    return row
+
+
+def _command(events: int, root: str) -> list[str]:
+    sizes = {"events": events, "users": max(events // EVENTS_PER_USER, 100), "items": ITEMS}
+    overrides = [f"dataset.{name}={value}" for name, value in sizes.items()]
+    overrides.append(f"storage.root={root}")
+    return [
+        *(sys.executable, "-m", "features", str(CONFIG)),
+        *(part for override in overrides for part in ("--set", override)),
+    ]
+
+
+def _watch(command: subprocess.Popen[bytes]) -> Memory:
+    """Sample memory until the command ends; return the peaks."""
+    total = largest = 0.0
+    while command.poll() is None:
+        sizes = [_megabytes(process) for process in _family(command.pid)]
+        total, largest = max(total, sum(sizes)), max(largest, *sizes)
+        time.sleep(SAMPLE_INTERVAL_S)
+    return Memory(total, largest)
+
+
+def _family(process: int) -> list[int]:
+    """Return a process and everything below it."""
+    try:
+        files = Path(f"/proc/{process}/task").glob("*/children")
+        children = [int(child) for file in files for child in file.read_text().split()]
+    except OSError:
+        children = []
+    return [process, *(member for child in children for member in _family(child))]
+
+
+def _megabytes(process: int) -> float:
+    """Return a process's proportional set size; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    kilobytes = next((line.split()[1] for line in lines if line.startswith("Pss:")), "0")
+    return int(kilobytes) / 1024
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]] or list(EVENTS))
