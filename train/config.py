@@ -18,6 +18,10 @@ class ModelTraining(Section):
     batch_size: int = Field(default=1024, ge=1)
     """Examples of one worker's step."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    warm_up: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all planned steps over which the learning rate rises to its value."""
+    decay: Literal["none", "cosine"] = "none"
+    """How the learning rate goes on: constant, or falling to 0 at the last planned step."""
     weight_decay: float = Field(default=0.0, ge=0)
     patience: int = Field(default=2, ge=1)
     """Epochs without a better validation figure after which training stops."""

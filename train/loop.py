@@ -17,6 +17,7 @@ from train.objective import Batch, Objective
 from train.position import Position
 from train.progress import Progress
 from train.runtime import Runtime
+from train.schedule import learning_rate
 
 PULSE_STEPS = 10
 """Steps between two looks at the loss and the clock; each look waits for the device."""
@@ -137,9 +138,15 @@ class Fit:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._set_learning_rate()
         self.optimizer.step()
         samples = torch.tensor(float(len(next(iter(batch.values())))))
         self.meter.add({"loss": loss.detach(), SAMPLES: samples, **parts})
+
+    def _set_learning_rate(self) -> None:
+        progress = self.position.total_steps / (self.training.epochs * self.num_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, progress)
 
     def _seed(self) -> None:
         """Seed dropout by the step, so that no generator's state needs to be kept."""
