@@ -27,9 +27,9 @@ class LatestCounts:
 
     def __init__(self, bundle: Bundle) -> None:
         self._schema = bundle.schema
-        self._items = bundle.array("item_counts")
+        self._items = np.asarray(bundle.array("item_counts"))
         tables = {
-            entity.name: bundle.array(f"context_counts/{entity.name}")
+            entity.name: np.asarray(bundle.array(f"context_counts/{entity.name}"))
             for entity in bundle.schema.entities_of("context")
         }
         self._lookups = {name: table.__getitem__ for name, table in tables.items()}

@@ -9,7 +9,7 @@ from models.bundle import Bundle
 from serve.stages import Query, Ranked, SlateItem
 
 REASONS = {
-    "two_tower": "close to what you chose before",
+    "two_tower": "suits users like you",
     "popular": "many like it at present",
     "fresh": "new",
 }
@@ -24,7 +24,7 @@ class Presenter:
         self._titles: list[str | None] | None = (
             table["title"].to_list() if "title" in table.columns else None
         )
-        self._vectors = bundle.array("item_vectors")
+        self._vectors = np.asarray(bundle.array("item_vectors"))
 
     def items(
         self,

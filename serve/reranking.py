@@ -33,7 +33,7 @@ class Reranker:
         self.presenter = Presenter(bundle)
         self._weights = _weights(bundle.schema, weights)
         self._is_time = np.asarray([t.kind == "watch_time" for t in bundle.schema.tasks])
-        self._vectors = bundle.array("item_vectors")
+        self._vectors = np.asarray(bundle.array("item_vectors"))
         self._capped = _capped_codes(bundle, config.cap)
 
     def rerank(self, query: Query, ranked: Ranked) -> Slate:

@@ -1,6 +1,6 @@
 """Fills an online store from the prepared tables, by the rules of live events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import polars as pl
 
 from cluster.errors import InputError
 from cluster.progress import ProgressBar
-from cluster.storage import Storage
+from cluster.storage import Storage, content_hash
 from features.canonical import label_matrix
 from features.examples import Examples
 from features.stores.filled import Filled
@@ -26,16 +26,17 @@ BATCH_USERS = 5_000
 def fill(store: Store, storage: Storage, recorder: Recorder) -> int:
     """Write every user of the prepared data; return how many, 0 when that was done before.
 
-    Live events later than the data are kept, as far as the records hold them, and so are users
-    whom only live events know. Killed half-way, it starts again and ends with the same records.
+    Records hold the data as it is, nothing encoded: data prepared after the bundle was made fills
+    the store as well, with the bundle's rules. Live events later than the data are kept, as far
+    as the records hold them, and so are users whom only live events know. Killed half-way, it
+    starts again and ends with the same records.
 
     Raises:
-        InputError: the prepared data is missing, or has another schema than the recorder.
+        InputError: the prepared data is missing, or lacks a column of the bundle's tasks.
     """
-    examples = Examples.open(storage)
-    filling = Filling(store, storage, recorder, examples)
+    filling = Filling(store, storage, recorder)
     filled = Filled.of(store)
-    if filled is not None and filled.examples == filling.id:
+    if filled is not None and filled.source == filling.id:
         return 0
     return filling.run()
 
@@ -43,21 +44,16 @@ def fill(store: Store, storage: Storage, recorder: Recorder) -> int:
 class Filling:
     """One pass over the tables, holding the users table and one partition of events."""
 
-    def __init__(
-        self, store: Store, storage: Storage, recorder: Recorder, examples: Examples
-    ) -> None:
-        if examples.schema.fingerprint != recorder.schema.fingerprint:
-            raise InputError(
-                f"{examples.folder}: prepared with schema {examples.schema.fingerprint}, but the "
-                f"bundle has {recorder.schema.fingerprint}; train and publish again"
-            )
+    def __init__(self, store: Store, storage: Storage, recorder: Recorder) -> None:
+        examples = Examples.open(storage)
+        names = [f.name for f in recorder.schema.features if f.owner == "user"]
         self.store = store
         self.recorder = recorder
-        self.id: str = examples.manifest["id"]
+        self.id = content_hash([examples.manifest["id"], recorder.layout, names])
         self.data_end_ms = int(examples.manifest["data_end_ms"])
         self.num_users: int = examples.manifest["dataset"]["users"]
         self.folder = storage.fetch(TABLES)
-        self.users = _users(self.folder, recorder)
+        self.users = _users(self.folder / "users.parquet", names)
 
     def run(self) -> int:
         """Write all records, erase those of earlier data, and note what was done."""
@@ -86,11 +82,11 @@ class Filling:
 
     def _records(self) -> Iterator[tuple[str, Record]]:
         """Yield every user's record: those with events by partition, then the silent ones."""
-        names = ["user_id", "item_id", "timestamp", *{t.column for t in self.recorder.schema.tasks}]
-        files = sorted((self.folder / "events").glob("*.parquet"))
+        labels = {task.column for task in self.recorder.schema.tasks}
         active = []
-        for file in files:
-            events = pl.read_parquet(file, columns=names)
+        for file in sorted((self.folder / "events").glob("*.parquet")):
+            _check_columns(file, labels)
+            events = pl.read_parquet(file, columns=["user_id", "item_id", "timestamp", *labels])
             active.append(events["user_id"].unique())
             yield from self._active(events)
         if self.users is not None:
@@ -123,12 +119,18 @@ class Filling:
         return record
 
 
-def _users(folder: Path, recorder: Recorder) -> pl.DataFrame | None:
+def _check_columns(file: Path, labels: set[str]) -> None:
+    missing = labels - pl.read_parquet_schema(file).keys()
+    if missing:
+        raise InputError(f"{file}: has no {sorted(missing)[0]!r}, which the bundle's tasks read")
+
+
+def _users(file: Path, names: Sequence[str]) -> pl.DataFrame | None:
     """Read the attributes that models see, as types that MessagePack knows."""
-    if not (folder / "users.parquet").is_file():
+    if not file.is_file():
         return None
-    names = [feature.name for feature in recorder.schema.features if feature.owner == "user"]
-    users = pl.read_parquet(folder / "users.parquet", columns=["user_id", *names])
+    known = [name for name in names if name in pl.read_parquet_schema(file)]
+    users = pl.read_parquet(file, columns=["user_id", *known])
     return users.with_columns(pl.selectors.decimal().cast(pl.Float64))
 
 

@@ -13,17 +13,17 @@ FACT = "filled"
 class Filled:
     """The prepared data behind a store's records."""
 
-    examples: str
-    """Id of the prepared data."""
+    source: str
+    """Identity of the prepared data and of the rules it was filled by."""
     data_end_ms: int
     """The instant of its last event."""
     wall_ms: int
     """When the store was filled."""
 
     @classmethod
-    def just(cls, examples: str, data_end_ms: int) -> "Filled":
+    def just(cls, source: str, data_end_ms: int) -> "Filled":
         """Return the facts of a store that is filled at this moment."""
-        return cls(examples, data_end_ms, time.time_ns() // 1_000_000)
+        return cls(source, data_end_ms, time.time_ns() // 1_000_000)
 
     @classmethod
     def of(cls, store: Store) -> "Filled | None":

@@ -1,6 +1,7 @@
 """The same contract for every online store, and how events change a record."""
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -244,3 +245,31 @@ def test_the_order_of_arrival_does_not_matter(
     assert counts(in_order).tolist() == counts(mixed).tolist()
     assert in_order.totals == mixed.totals
     assert in_order.item_ids == mixed.item_ids
+
+
+def _write_forever(folder: Path) -> None:
+    store = LmdbStore(folder, sync_interval_s=0)
+    number = 0
+    while True:
+        store.update({"u": appending(event(str(number), number, click=1)), "v": appending()})
+        number += 1
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_records(tmp_path: Path) -> None:
+    LmdbStore(tmp_path).close()
+    spawn = multiprocessing.get_context("spawn")
+    writer = spawn.Process(target=_write_forever, args=(tmp_path,))
+    writer.start()
+    store = LmdbStore(tmp_path)
+    deadline = time.monotonic() + 30
+    while (record := store.read("u")) is None or len(record.recent) < MAX_RECENT:
+        assert time.monotonic() < deadline
+    writer.kill()
+    writer.join()
+    store.update({"u": appending(event("last", 10**9, click=1))})
+    record = store.read("u")
+    assert record is not None
+    assert record.item_ids[-1] == "last"
+    assert len(record.item_ids) == RECORDER.max_positives
+    assert store.read("v") is not None
+    store.close()

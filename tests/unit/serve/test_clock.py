@@ -14,7 +14,7 @@ def test_the_wall_clock_tells_the_present() -> None:
 
 def test_the_datasets_clock_counts_from_when_the_store_was_filled() -> None:
     store = MemoryStore()
-    wall_ms = round(1000 * time.time()) - 60_000
+    wall_ms = int(1000 * time.time()) - 60_000
     Filled("examples", 5_000_000, wall_ms).state(store)
     clock = open_clock("dataset", store, data_end_ms=7)
     assert 5_060_000 <= clock.now_ms() < 5_065_000

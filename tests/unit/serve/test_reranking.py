@@ -77,7 +77,7 @@ def test_reasons_come_where_they_are_asked_for(bundle: ToyBundle, hydrator: Hydr
         query_of(hydrator, explain=True), ranked_of(bundle, [[0.9, 0, 2.0]])
     )
     assert slate.items[0].reasons == [
-        "close to what you chose before",
+        "suits users like you",
         "click 0.9",
         "like 0",
         "watch_time 2",
