@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.candidates import Candidates
+from retrieval.lookup import look_up, selector_of
 
 FILE = "exact.faiss"
 
@@ -41,11 +42,5 @@ class ExactIndex:
         self, vector: npt.NDArray[np.float32], count: int, permitted: npt.NDArray[np.bool_]
     ) -> Candidates:
         """Return the best permitted rows, see `retrieval.index.Index`."""
-        if count <= 0:
-            return Candidates.of([], [])
-        selector = faiss.IDSelectorBitmap(np.packbits(permitted, bitorder="little"))
-        parameters = faiss.SearchParameters(sel=selector)
-        count = min(count, self.index.ntotal)
-        scores, rows = self.index.search(vector[None], count, params=parameters)
-        found = rows[0] >= 0
-        return Candidates.of(rows[0][found], scores[0][found])
+        parameters = faiss.SearchParameters(sel=selector_of(permitted))
+        return look_up(self.index, vector, count, parameters)

@@ -39,6 +39,7 @@ class Ingredients:
             InputError: something is missing, or was made with another schema.
         """
         examples = Examples.open(storage)
+        examples.check_settings(settings)
         trained = dict[str, Path]((name, _trained(storage, name)) for name in settings.train.models)
         ingredients = cls(settings, examples, trained)
         for name, manifest in ingredients.manifests.items():

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.candidates import Candidates
+from retrieval.lookup import look_up, selector_of
 from retrieval.recall import Truth
 
 FILE = "ivf.faiss"
@@ -70,27 +71,14 @@ class IvfIndex:
         Where the probed lists hold too few, more are probed: there are no holes.
         """
         count = min(count, int(np.count_nonzero(permitted)))
-        if count <= 0:
-            return Candidates.of([], [])
-        selector = faiss.IDSelectorBitmap(np.packbits(permitted, bitorder="little"))
+        selector = selector_of(permitted)
         num_probes = self.num_probes
         while True:
-            found = self._probe(vector, count, selector, num_probes)
+            parameters = faiss.SearchParametersIVF(nprobe=num_probes, sel=selector)
+            found = look_up(self.index, vector, count, parameters)
             if len(found) == count or num_probes >= self.index.nlist:
                 return found
             num_probes = min(4 * num_probes, self.index.nlist)
-
-    def _probe(
-        self,
-        vector: npt.NDArray[np.float32],
-        count: int,
-        selector: faiss.IDSelector,
-        num_probes: int,
-    ) -> Candidates:
-        parameters = faiss.SearchParametersIVF(nprobe=num_probes, sel=selector)
-        scores, rows = self.index.search(vector[None], count, params=parameters)
-        found = rows[0] >= 0
-        return Candidates.of(rows[0][found], scores[0][found])
 
     def _tune(self, truth: Truth, min_recall: float) -> None:
         """Set the smallest number of probes, by halving steps, that reaches the recall."""
