@@ -27,9 +27,10 @@ class Filled:
 
     @classmethod
     def of(cls, store: Store) -> "Filled | None":
-        """Read a store's facts; None while it was never filled."""
-        text = store.fact(FACT)
-        return None if text is None else cls(**json.loads(text))
+        """Read a store's facts; None while it was never filled, or by another version."""
+        values = json.loads(store.fact(FACT) or "{}")
+        is_known = values.keys() == cls.__dataclass_fields__.keys()
+        return cls(**values) if is_known else None
 
     def state(self, store: Store) -> None:
         """Write the facts."""
