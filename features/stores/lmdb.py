@@ -45,6 +45,7 @@ class LmdbStore:
             )
         except lmdb.Error as error:
             raise InputError(f"{folder}: cannot open the online store: {error}") from None
+        self._env.reader_check()  # forgets readers that died
         # A process may resize its map only while none of its transactions is open.
         self._lock = threading.Lock()
         with self._transaction(write=True) as transaction:
