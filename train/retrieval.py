@@ -92,7 +92,10 @@ class RetrievalTrainee:
 
 
 class TwoTowerScorer:
-    """Scores by the inner product of both towers' vectors; the items' are computed once."""
+    """Scores by the inner product of both towers' vectors; the items' are computed once.
+
+    Runs in float32, as the exported programs do, whatever precision training has.
+    """
 
     def __init__(self, model: TwoTower, examples: Examples) -> None:
         self.examples = examples
@@ -103,19 +106,19 @@ class TwoTowerScorer:
     def scores(self, queries: Queries) -> npt.NDArray[np.float32]:
         """Return cosines (n, items + 1)."""
         inputs = _tensors(queries.inputs(self.examples), self.device)
-        with torch.inference_mode():
-            scores = self.user_tower(inputs).float() @ self.vectors.T
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            scores = self.user_tower(inputs) @ self.vectors.T
         array: npt.NDArray[np.float32] = scores.cpu().numpy()
         return array
 
     def _item_vectors(self, item_tower: ItemTower) -> torch.Tensor:
         encoded = self.examples.catalogue.encoded
         parts = []
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             for begin in range(0, len(encoded.codes), ITEM_CHUNK):
                 rows = np.arange(begin, min(begin + ITEM_CHUNK, len(encoded.codes)))
                 items = Assembler.static_item_inputs(encoded.take(rows))
-                parts.append(item_tower(_tensors(items, self.device)).float())
+                parts.append(item_tower(_tensors(items, self.device)))
         return torch.cat(parts)
 
 

@@ -130,6 +130,12 @@ def test_a_ranking_leaves_out_what_the_user_had(examples: Examples, exclude_seen
         assert answer.ranked[k][answer.ranked[k] > 0].tolist() == expected
 
 
+def test_figures_do_not_depend_on_the_precision_of_training(trainee: RetrievalTrainee) -> None:
+    exact = trainee.validate()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trainee.validate() == exact
+
+
 def test_weights_decay_but_tables_and_biases_do_not(examples: Examples) -> None:
     trainee = RetrievalTrainee(settings_of(weight_decay=0.5), examples)
     decaying, others = trainee.optimizer().param_groups
