@@ -97,12 +97,25 @@ def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) 
         logging_config={"enable_access_log": False},
     )
     name = setup.settings.recommender
-    ray.serve.run(build_app(setup), name=name, route_prefix="/")
+    try:
+        ray.serve.run(build_app(setup), name=name, route_prefix="/")
+    except RuntimeError as error:
+        raise InputError(f"the replicas do not start: {_complaints(name)}") from error
     try:
         _wait_until_ready(Client(options.port))
         yield
     finally:
         ray.serve.delete(name)
+
+
+def _complaints(name: str) -> str:
+    """Return the last line that each failing deployment has to say."""
+    import ray.serve
+
+    application = ray.serve.status().applications[name]
+    said = {name: d.message.strip() for name, d in application.deployments.items() if d.message}
+    lines = [f"{name}: {text.splitlines()[-1]}" for name, text in said.items()]
+    return "; ".join(lines) or application.message
 
 
 def _check_cpus(needed: float) -> None:
