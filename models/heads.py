@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from features.schema import RateEntity, Schema
 
 MAX_LOG_SECONDS = 12.0
-SMEARING_MOMENTUM = 0.99
 
 
 class TaskHeads(nn.Module):
@@ -24,8 +23,6 @@ class TaskHeads(nn.Module):
     """
 
     is_watch_time: Tensor
-    smearing: Tensor
-    """Running means of actual and of retransformed seconds, (2, tasks)."""
 
     def __init__(self, schema: Schema, width: int) -> None:
         super().__init__()
@@ -35,7 +32,6 @@ class TaskHeads(nn.Module):
         self.bias = nn.Parameter(torch.tensor(base_outputs(schema)))
         is_watch_time = torch.tensor([task.kind == "watch_time" for task in schema.tasks])
         self.register_buffer("is_watch_time", is_watch_time, persistent=False)
-        self.register_buffer("smearing", torch.zeros(2, len(schema.tasks)))
 
     def forward(self, features: Tensor, user: Tensor, item_rates: Tensor) -> Tensor:
         """Return outputs (batch, n, tasks).
@@ -50,22 +46,13 @@ class TaskHeads(nn.Module):
         return outputs
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Turn outputs (..., tasks) into probabilities and expected seconds.
+        """Turn outputs (..., tasks) into probabilities and seconds.
 
-        The mean of log seconds retransforms to less than the mean of seconds; the factor between
-        them is estimated in training (Duan's smearing, 1983, as a ratio of means).
+        The seconds are the typical time, whose absolute error is small: log times are far less
+        skewed than times. Their mean is larger by a factor that hardly depends on the pair.
         """
-        actual, retransformed = self.smearing
-        factor = torch.where(retransformed > 0, actual / retransformed.clamp(min=1e-6), 1.0)
-        return torch.where(self.is_watch_time, seconds(outputs) * factor, torch.sigmoid(outputs))
-
-    @torch.no_grad()
-    def observe(self, outputs: Tensor, labels: Tensor) -> None:
-        """Update the smearing with a training batch (batch, tasks); NaN labels do not count."""
-        is_known = ~labels.isnan()
-        pairs = torch.stack([labels.nan_to_num(), seconds(outputs)])
-        means = (pairs * is_known).sum(1) / is_known.sum(0).clamp(min=1)
-        self.smearing.lerp_(means.to(self.smearing.dtype), 1 - SMEARING_MOMENTUM)
+        seconds = torch.expm1(outputs.clamp(0.0, MAX_LOG_SECONDS))
+        return torch.where(self.is_watch_time, seconds, torch.sigmoid(outputs))
 
 
 class RateSum(nn.Module):
@@ -96,11 +83,6 @@ def user_side_entities(schema: Schema) -> tuple[RateEntity, ...]:
 def is_floor(entity: RateEntity) -> bool:
     """Tell whether an entity belongs to the rate-logit floor: user, item or a context column."""
     return entity.feature is None or entity.owner == "context"
-
-
-def seconds(outputs: Tensor) -> Tensor:
-    """Invert log1p, within what is a time."""
-    return torch.expm1(outputs.clamp(0.0, MAX_LOG_SECONDS))
 
 
 def base_outputs(schema: Schema) -> list[float]:

@@ -35,8 +35,6 @@ class RankerLoss(nn.Module):
         labels = batch["labels"]
         is_known = ~labels.isnan()
         outputs = self.ranker(batch).float()
-        if self.training:
-            self.ranker.heads.observe(outputs, labels)
         errors = self._errors(outputs, labels.nan_to_num())
         losses = (errors * is_known).sum(0) / is_known.sum(0).clamp(min=1)
         parts = dict(zip(self.names, losses.detach().unbind(), strict=True))

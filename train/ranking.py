@@ -35,7 +35,6 @@ class RankingTrainee:
         self.training = settings.train.ranking
         self.schema = examples.schema
         self.examples = examples
-        torch.manual_seed(self.training.seed)
         self.ranker = Ranker(settings.models.ranker, self.schema)
         self.model: torch.nn.Module = RankerLoss(self.ranker, self.schema)
         self.impressions = Impressions(examples, "train")
@@ -90,7 +89,7 @@ class RankingTrainee:
         self.ranker.eval()
         with torch.inference_mode():
             parts = [
-                self.ranker.predict(tensors(inputs, device)).cpu().numpy()
+                self.ranker.predict(tensors(inputs, device)).float().cpu().numpy()
                 for inputs in impressions.in_order(PREDICTION_BATCH, limit)
             ]
         self.ranker.train(was_training)
