@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,14 @@ def test_features_of_kuairands_past_are_those_of_training(tmp_path: Path) -> Non
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=600)
     storage = Storage(str(tmp_path), "kuairand")
     check_features(World(storage, Prepared(Examples.open(storage))))
+
+
+def test_another_moment_is_seen_otherwise(world: World) -> None:
+    """What the comparison is worth: a request a day later has other counts and gaps."""
+    event, served, _ = next(sampled_impressions(world, NUM_SAMPLES))
+    later = world.served({**event, "timestamp": event["timestamp"] + timedelta(days=1)})
+    differing = [name for name in served if not np.array_equal(served[name], later[name])]
+    assert {"item_rates", "item_age", "context_codes"} <= set(differing)
 
 
 def test_predictions_of_the_past_are_those_of_training(world: World) -> None:
