@@ -1,5 +1,6 @@
 """Turns plain classes into Ray Serve deployments, in one of two topologies."""
 
+from pathlib import Path
 from typing import Any
 
 import ray.serve
@@ -46,6 +47,20 @@ def num_cpus(setup: ReplicaSetup) -> float:
     return sum(deployment.min_replicas * deployment.num_cpus for deployment in deployments)
 
 
+def replica_environment(metrics_folder: Path) -> dict[str, str]:
+    """Return what a replica's process reads at its start.
+
+    A request is computed on one core: threads within a stage would wait for each other's
+    requests, and a thread's own setting does not reach the others.
+    """
+    return {
+        "PYTHONPATH": str(repository_root()),
+        "OMP_NUM_THREADS": "1",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.headers:middlewares",
+        FOLDER_VARIABLE: str(metrics_folder),
+    }
+
+
 def _stages(setup: ReplicaSetup, scaling: ScalingConfig) -> list[Any]:
     classes = (
         (RetrieverReplica, "retriever", scaling.retriever),
@@ -69,17 +84,12 @@ def _gateway(setup: ReplicaSetup, size: DeploymentConfig) -> Any:
 
 
 def _options(setup: ReplicaSetup, size: DeploymentConfig) -> dict[str, Any]:
-    environment = {
-        "PYTHONPATH": str(repository_root()),
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serve.headers:middlewares",
-        FOLDER_VARIABLE: str(setup.metrics_folder),
-    }
     options: dict[str, Any] = {
         "max_ongoing_requests": size.max_ongoing_requests,
         "ray_actor_options": {
             "num_cpus": size.num_cpus,
             "num_gpus": size.num_gpus,
-            "runtime_env": {"env_vars": environment},
+            "runtime_env": {"env_vars": replica_environment(setup.metrics_folder)},
         },
     }
     if not size.is_autoscaled:

@@ -52,26 +52,24 @@ class Client:
             return False
 
 
+def serve_command(config: Path, port: int, overrides: Sequence[str] = ()) -> list[str]:
+    """Return the command line that serves a config on this machine."""
+    command = [sys.executable, "-m", "serve", str(config), "--port", str(port)]
+    return [*command, *(part for override in overrides for part in ("--set", override))]
+
+
 class ServiceProcess:
-    """Runs `python -m serve` for a block: ready at its beginning, gone at its end.
+    """Runs a service for a block: ready at its beginning, gone at its end.
 
     Args:
-        config: the TOML file.
-        port: where it listens.
-        overrides: as for `--set`.
+        command: see `serve_command`.
+        port: where it will answer.
         log_path: receives what the command prints; None shows it.
     """
 
-    def __init__(
-        self,
-        config: Path,
-        port: int,
-        overrides: Sequence[str] = (),
-        log_path: Path | None = None,
-    ) -> None:
+    def __init__(self, command: Sequence[str], port: int, log_path: Path | None = None) -> None:
         self.client = Client(port)
-        command = [sys.executable, "-m", "serve", str(config), "--port", str(port)]
-        self._command = [*command, *(part for value in overrides for part in ("--set", value))]
+        self._command = command
         self._log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -117,9 +115,9 @@ class ServiceProcess:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.client.is_ready():
             if process.poll() is not None:
-                raise InputError(f"python -m serve ended: {self._last_line(process)}")
+                raise InputError(f"the service ended: {self._last_line(process)}")
             if time.monotonic() > deadline:
-                raise InputError(f"python -m serve was not ready within {START_TIMEOUT_S:.0f} s")
+                raise InputError(f"the service was not ready within {START_TIMEOUT_S:.0f} s")
             time.sleep(POLL_S)
 
     def _last_line(self, process: subprocess.Popen[bytes]) -> str:

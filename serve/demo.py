@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cluster import command
+from cluster.command import parser, run
 from cluster.errors import InputError
 from cluster.ports import free_port
 from cluster.storage import Storage
 from features.examples import Examples
 from models.bundle import Bundle
-from serve.client import Client, ServiceProcess
+from serve.client import Client, ServiceProcess, serve_command
 from serve.config import ServeSettings
 from serve.tables import answer_table, report_tables
 from serve.traits import Traits
@@ -122,12 +122,13 @@ def _service(options: argparse.Namespace, console: Console, log_path: Path) -> I
     """Start the service; show what it printed when it does not get ready."""
     console.rule("python -m serve", align="left")
     started = time.monotonic()
-    service = ServiceProcess(options.config, free_port("127.0.0.1"), options.overrides, log_path)
-    with service as client:
+    port = free_port("127.0.0.1")
+    command = serve_command(options.config, port, options.overrides)
+    with ServiceProcess(command, port, log_path) as client:
         elapsed_s = time.monotonic() - started
         console.print(f"ready on http://127.0.0.1:{client.port} after {elapsed_s:.0f} s\n")
         yield client
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(command.parser("serve.demo", __doc__ or ""), ServeSettings, main))
+    sys.exit(run(parser("serve.demo", __doc__ or ""), ServeSettings, main))

@@ -11,7 +11,7 @@ import pytest
 from cluster.ports import free_port
 from cluster.storage import Storage
 from features.examples import Examples
-from serve.client import Client, ServiceProcess
+from serve.client import Client, ServiceProcess, serve_command
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,8 @@ RECOMMENDATIONS = "/v1/recommendations"
 def service(tiny_bundle_root: Path) -> Iterator[Client]:
     """The fused topology over the tiny world."""
     overrides = [f"storage.root={tiny_bundle_root}", "serve.budget=5s"]
-    with ServiceProcess(TINY, free_port("127.0.0.1"), overrides) as client:
+    port = free_port("127.0.0.1")
+    with ServiceProcess(serve_command(TINY, port, overrides), port) as client:
         yield client
 
 

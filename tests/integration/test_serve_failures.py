@@ -19,7 +19,7 @@ import pytest
 
 from cluster.ports import free_port, refuse_taken
 from features.schema import Schema
-from serve.client import ServiceProcess
+from serve.client import ServiceProcess, serve_command
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +44,8 @@ def service(tiny_bundle_root: Path) -> Iterator[ServiceProcess]:
         "serve.scaling.gateway.max_ongoing_requests=1",
         "serve.scaling.gateway.max_queued_requests=1",
     ]
-    process = ServiceProcess(TINY, free_port("127.0.0.1"), overrides)
+    port = free_port("127.0.0.1")
+    process = ServiceProcess(serve_command(TINY, port, overrides), port)
     with process:
         yield process
 

@@ -1,0 +1,168 @@
+"""Ray Serve behind HAProxy against the same stages behind plain FastAPI and uvicorn.
+
+.venv/bin/python -m benchmarks.serve_http CONFIG [--rounds 3] [--seconds 5] [--set ...]
+
+One fused replica and one uvicorn process hold the same bundle and the same online store; a load
+generator in a process of its own asks each in turn, in interleaved rounds, with 1 client and at
+saturation. Budgets are lifted, so that both do all the work for every answer.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cluster.command import parser, run
+from cluster.ports import free_port
+from cluster.storage import Storage
+from features.examples import Examples
+from serve.app import replica_environment
+from serve.client import Client, ServiceProcess, serve_command
+from serve.config import ServeSettings
+
+RESULTS = Path(__file__).parent / "results" / "serve_http.json"
+CLIENTS = (1, 4, 8)
+NUM_USERS = 500
+OVERRIDES = ("serve.topology=fused", "serve.budget=30s")
+PACKAGES = ("ray", "torch", "fastapi", "uvicorn", "faiss-cpu", "numpy")
+
+
+def main(settings: ServeSettings, options: argparse.Namespace) -> None:
+    """Measure both, print one JSON line and keep it."""
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        bodies = Path(folder) / "bodies.jsonl"
+        bodies.write_text("\n".join(_bodies(settings)))
+        with _servers(options, Path(folder)) as servers:
+            bundle = json.loads(servers["serve"].get("/v1/health")[1])["bundle"]
+            loads = list(_rounds(servers, bodies, options))
+            candidates = {name: _candidates(client) for name, client in servers.items()}
+    rows = _rows(loads)
+    result = {
+        "benchmark": "serve_http",
+        **_ratios(rows),
+        "recommender": settings.recommender,
+        "bundle": bundle,
+        "candidates": candidates,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "rows": rows,
+        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "machine": platform.machine()},
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def _bodies(settings: ServeSettings) -> Iterator[str]:
+    """Yield requests of users drawn at random."""
+    ids = Examples.open(Storage(settings.storage.root, settings.recommender)).user_ids
+    chosen = np.random.default_rng(0).choice(len(ids), min(NUM_USERS, len(ids)), replace=False)
+    for index in chosen.tolist():
+        yield json.dumps({"user_id": ids[index]})
+
+
+@contextmanager
+def _servers(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Client]]:
+    """Start both; the service first, because it fills the online store."""
+    overrides = [*options.overrides, *OVERRIDES]
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    ports = {"serve": free_port("127.0.0.1"), "plain": free_port("127.0.0.1")}
+    serve = serve_command(options.config, ports["serve"], overrides)
+    sets = [part for override in overrides for part in ("--set", override)]
+    plain = [sys.executable, "-m", "benchmarks.plain_http", str(options.config)]
+    environment = [f"{name}={value}" for name, value in replica_environment(metrics).items()]
+    plain = ["env", *environment, *plain, str(ports["plain"]), str(metrics)]
+    commands = {"serve": serve, "plain": [*plain, *sets]}
+    with ExitStack() as running:
+        yield {
+            name: running.enter_context(
+                ServiceProcess(command, ports[name], folder / f"{name}.log")
+            )
+            for name, command in commands.items()
+        }
+
+
+def _rounds(
+    servers: dict[str, Client], bodies: Path, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """Yield what each run of the load generator measured, the order turning every round."""
+    names = sorted(servers)
+    for number in range(options.rounds):
+        for clients in CLIENTS:
+            for name in names if number % 2 else reversed(names):
+                load = _load(servers[name].port, bodies, clients, options.seconds)
+                assert load["failures"] == 0, load
+                sys.stderr.write(f"round {number + 1}: {name} {load}\n")
+                yield {"server": name, **load}
+
+
+def _load(port: int, bodies: Path, clients: int, seconds: float) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.load", str(port), str(bodies)]
+    command += ["--clients", str(clients), "--seconds", str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def _rows(loads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return medians over the rounds by server and number of clients."""
+    keys = sorted({(load["server"], load["clients"]) for load in loads})
+    rows = []
+    for server, clients in keys:
+        runs = [load for load in loads if (load["server"], load["clients"]) == (server, clients)]
+        figures = {
+            name: round(statistics.median(run[name] for run in runs), 2)
+            for name in ("throughput", "p50_ms", "p99_ms")
+        }
+        rows.append({"server": server, "clients": clients, **figures})
+    return rows
+
+
+def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return throughput at saturation, and the median latency of one client, against plain."""
+    best = {
+        name: max(row["throughput"] for row in rows if row["server"] == name)
+        for name in ("serve", "plain")
+    }
+    alone = {row["server"]: row["p50_ms"] for row in rows if row["clients"] == 1}
+    return {
+        "throughput_ratio": round(best["serve"] / best["plain"], 3),
+        "p50_ratio": round(alone["serve"] / alone["plain"], 3),
+        "p50_ms": alone["serve"],
+    }
+
+
+def _candidates(client: Client) -> float:
+    """Return how many candidates were ranked per answer, by the service's own counts."""
+    counts = {}
+    for line in client.get("/metrics")[1].decode().splitlines():
+        name, _, value = line.rpartition(" ")
+        counts[name] = value
+    ranked = float(counts['millrace_stage_in_total{stage="rank"}'])
+    return round(ranked / float(counts['millrace_stage_seconds_count{stage="rank"}']), 1)
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    command = parser("benchmarks.serve_http", "Compare Ray Serve with plain uvicorn.")
+    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--seconds", type=float, default=5.0)
+    sys.exit(run(command, ServeSettings, main))
