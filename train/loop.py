@@ -16,6 +16,7 @@ from train.meter import SAMPLES, Meter
 from train.objective import Batch, Objective
 from train.position import Position
 from train.progress import Progress
+from train.repeatable import repeatable
 from train.runtime import Runtime
 from train.schedule import learning_rate
 
@@ -34,14 +35,15 @@ def fit(objective: Objective, training: ModelTraining, runtime: Runtime) -> Posi
     Raises:
         InputError: the loss is not a number any more.
     """
-    training_run = Fit(objective, training, runtime)
-    training_run.resume()
-    while not training_run.position.is_over:
-        training_run.train_epoch()
-        training_run.validate()
-        training_run.checkpoint()
-    training_run.use_best()
-    return training_run.position
+    with repeatable(runtime.device):
+        run = Fit(objective, training, runtime)
+        run.resume()
+        while not run.position.is_over:
+            run.train_epoch()
+            run.validate()
+            run.checkpoint()
+        run.use_best()
+    return run.position
 
 
 class Fit:

@@ -1,0 +1,25 @@
+"""Kernels that give the same bits for the same input, so that a training can be repeated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils import deterministic
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a CPU, choose torch's deterministic kernels for the block; their cost is not measurable.
+
+    Threads otherwise add the gradients of indexed rows in any order. On a GPU the deterministic
+    kernels are slow, and weights are repeatable up to rounding only.
+    """
+    was_on = torch.are_deterministic_algorithms_enabled()
+    was_filling: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(device.type == "cpu" or was_on, warn_only=True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(was_on)
+        deterministic.fill_uninitialized_memory = was_filling  # type: ignore[attr-defined]
