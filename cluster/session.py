@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,12 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "67108864",
 }
+# A machine of our own is not taken away; watching for it costs a process per training.
+LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 AUTH_MODE = "RAY_AUTH_MODE"
 AUTH_TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_BYTES = 32
+KNOCK_TIMEOUT_S = 5.0
 
 
 def prepare_environment() -> None:
@@ -74,12 +78,20 @@ def repository_root() -> Path:
 def _join(address: str) -> None:
     """Join a cluster; whether it wants a token is up to RAY_AUTH_MODE, as for Ray's own tools."""
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+    except (OSError, ray.exceptions.AuthenticationError) as error:
         mode = os.environ.get(AUTH_MODE, "unset")
         raise InputError(
             f"cluster.address: cannot join {address!r} ({AUTH_MODE} is {mode}): {error}"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nothing listens: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_TIMEOUT_S).close()
 
 
 def _start(config: ClusterConfig) -> None:
@@ -92,6 +104,8 @@ def _start(config: ClusterConfig) -> None:
     """
     if AUTH_MODE not in os.environ and not _has_token():
         os.environ[AUTH_TOKEN] = secrets.token_hex(TOKEN_BYTES)
+    for name, value in LOCAL_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     ray.init(
         num_cpus=config.num_cpus,
         object_store_memory=config.object_store_mb * 2**20,
