@@ -90,8 +90,8 @@ def _join(address: str) -> None:
 def _knock(address: str) -> None:
     """Fail at once where nothing listens: Ray itself tries for minutes."""
     host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host, int(port)), KNOCK_TIMEOUT_S).close()
+    if port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_TIMEOUT_S).close()
 
 
 def _start(config: ClusterConfig) -> None:

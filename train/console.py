@@ -27,6 +27,7 @@ class Console:
         self._bar: ProgressBar | None = None
 
     def __enter__(self) -> "Console":
+        sys.stderr.write(f"{self.model}: starting\n")
         return self
 
     def __exit__(

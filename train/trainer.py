@@ -34,7 +34,7 @@ def train_on_ray(
         ray.train.TrainingFailedError: more workers were lost than `max_failures`; it holds the
             workers' errors.
     """
-    cpus = worker_cpus(config, ray.cluster_resources().get("CPU", 1.0))
+    cpus = worker_cpus(config, ray.cluster_resources())
     with relayed(listener) as worker_listener:
         trainer = ray.train.torch.TorchTrainer(
             work,
@@ -52,20 +52,21 @@ def train_on_ray(
         trainer.fit()
 
 
-def worker_cpus(config: TrainConfig, cluster_cpus: float) -> int:
+def worker_cpus(config: TrainConfig, resources: dict[str, float]) -> int:
     """Return the cores of one worker: as configured, or an equal share of the cluster's.
 
     Raises:
-        ConfigError: there are more workers than cores.
+        ConfigError: there are more workers than cores or GPUs, and Ray would wait for more.
     """
     if config.cpus_per_worker is not None:
         return config.cpus_per_worker
-    if config.num_workers > cluster_cpus:
-        raise ConfigError(
-            f"train.num_workers: {config.num_workers} workers, but the cluster has "
-            f"{cluster_cpus:g} cores; on one that grows, set train.cpus_per_worker"
-        )
-    return int(cluster_cpus // config.num_workers)
+    for kind in ("CPU", "GPU") if config.use_gpu else ("CPU",):
+        if config.num_workers > resources.get(kind, 0.0):
+            raise ConfigError(
+                f"train.num_workers: {config.num_workers}, but the cluster's {kind} count is "
+                f"{resources.get(kind, 0.0):g}; if it grows by itself, set train.cpus_per_worker"
+            )
+    return int(resources["CPU"] // config.num_workers)
 
 
 def _run_config(checkpoints: Checkpoints, config: TrainConfig) -> ray.train.RunConfig:

@@ -11,14 +11,14 @@ import torch
 from pyarrow import fs
 
 from cluster.config import ClusterConfig
-from cluster.errors import ConfigError, input_error_in
+from cluster.errors import input_error_in
 from cluster.session import session
 from tests.linear import IDENTITY, Silence, train_linear
 from train.checkpoints import Checkpoints
 from train.config import ModelTraining, TrainConfig
 from train.plain import PlainRuntime
 from train.runtime import Runtime
-from train.trainer import train_on_ray, worker_cpus
+from train.trainer import train_on_ray
 
 pytestmark = [
     pytest.mark.integration,
@@ -121,10 +121,3 @@ def test_a_workers_input_error_reaches_the_command(
     known = input_error_in(raised.value)
     assert known is not None
     assert "the loss is not finite" in str(known)
-
-
-def test_workers_share_the_cores() -> None:
-    assert worker_cpus(TrainConfig(num_workers=2), 5.0) == 2
-    assert worker_cpus(TrainConfig(num_workers=2, cpus_per_worker=8), 4.0) == 8
-    with pytest.raises(ConfigError, match=r"train.num_workers: 4 workers.*2 cores"):
-        worker_cpus(TrainConfig(num_workers=4), 2.0)
