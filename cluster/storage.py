@@ -100,10 +100,13 @@ class Storage:
         if path.is_symlink():
             path.unlink()
         shutil.rmtree(files, ignore_errors=True)
-        if self.remote is not None and self.exists(name):
-            filesystem, base = self.remote
-            target = f"{base}/{self.recommender}/{name}"
+        if self.remote is None:
+            return
+        filesystem, base = self.remote
+        target = f"{base}/{self.recommender}/{name}"
+        if self.exists(name):
             filesystem.delete_file(f"{target}/{MANIFEST}")
+        if filesystem.get_file_info(target).type != fs.FileType.NotFound:
             filesystem.delete_dir(target)
 
     def _upload(self, path: Path, name: str) -> None:

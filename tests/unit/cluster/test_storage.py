@@ -81,3 +81,22 @@ def test_a_remote_root_keeps_artifacts_and_refreshes_local_copies(tmp_path: Path
     assert (Storage(root, "shop").fetch("bundles/a") / "value.txt").read_text() == "2"
     assert not writer.exists("bundles/b")
     shutil.rmtree(writer.local.parent)
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_removed_artifact_is_gone_and_its_neighbours_stay(
+    tmp_path: Path, is_remote: bool
+) -> None:
+    root = f"memory://{tmp_path.name}" if is_remote else str(tmp_path)
+    storage = Storage(root, "shop")
+    publish(storage, "bundles/a", 1)
+    publish(storage, "bundles/b", 2)
+    assert storage.names("bundles") == ["a", "b"]
+    storage.remove("bundles/a")
+    storage.remove("bundles/nothing")
+    assert storage.names("bundles") == ["b"]
+    assert not storage.exists("bundles/a")
+    assert storage.manifest("bundles/b") == {"id": 2}
+    assert storage.names("trained") == []
+    assert len(list((storage.local / "bundles").iterdir())) == 2  # the link and its target
+    shutil.rmtree(storage.local.parent)
