@@ -8,9 +8,9 @@ from cluster.command import parser, run
 from cluster.errors import ConfigError
 from cluster.storage import Storage
 from features.examples import Examples
-from train.artifact import Order
 from train.config import ModelName, TrainSettings
 from train.execution import carry_out
+from train.order import Order
 from train.predictions import write_predictions
 from train.report import report, write_report
 from train.tables import tables

@@ -7,11 +7,11 @@ import torch
 
 from cluster.errors import ConfigError
 from cluster.session import session
-from train.artifact import Order
 from train.checkpoints import Checkpoints
 from train.config import TrainConfig, TrainSettings
 from train.console import Console
 from train.figures import flat
+from train.order import Order
 from train.plain import PlainRuntime
 from train.progress import Listener, Listeners
 from train.tracking import Tracking

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.artifact import Order
+from train.order import Order
 
 
 def write_predictions(folder: Path, orders: Sequence[Order]) -> None:

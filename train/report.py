@@ -7,8 +7,8 @@ from typing import Any
 
 from cluster.storage import MANIFEST
 from models.bundle import draft_id
-from train.artifact import Order
 from train.figures import merged, without_nan
+from train.order import Order
 
 Report = dict[str, Any]
 PARTS = ("retrieval", "ranking", "ranking_floor", "slices")

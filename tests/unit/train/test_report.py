@@ -9,8 +9,8 @@ import pytest
 
 from cluster.storage import Storage
 from models.bundle import draft_id
-from train.artifact import Order
 from train.config import ModelName, TrainSettings
+from train.order import Order
 from train.predictions import write_predictions
 from train.report import report, write_report
 from train.tables import tables

@@ -1,4 +1,4 @@
-"""The artifact `trained/<model>`: one training, judged on the test split and exported."""
+"""An order: one model to train, judge on the test split, export and store as an artifact."""
 
 import json
 import time
