@@ -19,7 +19,7 @@ from train.objective import Batch
 from train.retrieval_batches import RetrievalBatches
 from train.retrieval_metrics import means
 from train.retrieval_queries import Queries, Questions
-from train.retrieval_report import CHUNK, rankings, retrieval_report, write_predictions
+from train.retrieval_report import chunk_of, rankings, retrieval_report, write_predictions
 
 ITEM_CHUNK = 8_192
 EXAMPLE_QUERIES = 2
@@ -69,7 +69,7 @@ class RetrievalTrainee:
     def validate(self) -> dict[str, float]:
         """Rank the catalogue for users of the validation split."""
         questions = Questions(self.examples, "validation", exclude_seen=self.exclude_seen)
-        chunks = questions.chunks(CHUNK, self.training.validation_users)
+        chunks = questions.chunks(chunk_of(self.examples), self.training.validation_users)
         scorer = TwoTowerScorer(self.two_tower, self.examples)
         answers = rankings(scorer, chunks, exclude_seen=self.exclude_seen)
         figures = means(answers.metrics())

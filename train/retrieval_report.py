@@ -14,7 +14,7 @@ from train.floors import CoOccurrence, Popular, Scorer
 from train.retrieval_metrics import NUM_RANKED, PerUser, means, retrieval_metrics
 from train.retrieval_queries import Queries, Questions
 
-CHUNK = 256
+CHUNK_QUERIES, CHUNK_SCORES = 256, 1 << 24
 RECENT_HALF_LIVES_DAYS = (0.5, 1, 2, 4, 7, 14, 30, 90, 365)
 VALIDATION_USERS = 5_000
 
@@ -32,6 +32,11 @@ class Rankings:
         """Compute the metrics, where given on some of the targets alone."""
         keep = slice(None) if is_wanted is None else is_wanted
         return retrieval_metrics(self.ranked, self.target_query[keep], self.target_items[keep])
+
+
+def chunk_of(examples: Examples) -> int:
+    """Return how many queries are scored at a time, so that their scores stay in memory."""
+    return max(1, min(CHUNK_QUERIES, CHUNK_SCORES // (examples.catalogue.num_items + 1)))
 
 
 def rankings(scorer: Scorer, chunks: Iterable[Queries], *, exclude_seen: bool) -> Rankings:
@@ -62,9 +67,10 @@ def retrieval_report(
 ) -> tuple[dict[str, Any], Rankings]:
     """Return the report's "retrieval" and "slices", and the two-tower rankings behind them."""
     questions = Questions(examples, "test", exclude_seen=exclude_seen)
+    chunk = chunk_of(examples)
     scorers = {"two_tower": two_tower, **floors(examples, exclude_seen=exclude_seen)}
     answers = {
-        name: rankings(scorer, questions.chunks(CHUNK), exclude_seen=exclude_seen)
+        name: rankings(scorer, questions.chunks(chunk), exclude_seen=exclude_seen)
         for name, scorer in scorers.items()
     }
     report = {
@@ -147,7 +153,7 @@ def _best_half_life(examples: Examples, *, exclude_seen: bool) -> float:
     figures = {}
     for days in RECENT_HALF_LIVES_DAYS:
         scorer = Popular(examples, "validation", half_life_days=days)
-        chunks = questions.chunks(CHUNK, VALIDATION_USERS)
+        chunks = questions.chunks(chunk_of(examples), VALIDATION_USERS)
         answer = rankings(scorer, chunks, exclude_seen=exclude_seen)
         figures[days] = means(answer.metrics())["recall@100"] or 0.0
     return max(figures, key=lambda days: figures[days])
