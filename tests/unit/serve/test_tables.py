@@ -1,0 +1,59 @@
+"""Answers and reports as text."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from serve.tables import answer_table, report_tables
+
+
+def text(*tables: Table) -> str:
+    console = Console(width=140, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        for table in tables:
+            console.print(table)
+    return captured.get()
+
+
+def item(item_id: int, **changes: Any) -> dict[str, Any]:
+    predictions = {"click": 0.25, "watch_time": 12.3}
+    known = {"item_id": item_id, "title": "On clay", "score": 0.5, "source": "fresh"}
+    return {**known, "predictions": predictions, **changes}
+
+
+def answer(*items: dict[str, Any], degraded: str | None = None) -> dict[str, Any]:
+    timings = {"rank": 3.21, "total": 5.0}
+    return {"items": list(items), "bundle": "b1", "degraded": degraded, "timings_ms": timings}
+
+
+def test_an_item_shows_title_trait_source_and_predictions() -> None:
+    shown = text(answer_table(answer(item(7)), "A user", {"7": "pottery"}, "topic"))
+    for part in ("A user", "On clay", "pottery", "fresh", "0.500", "25.0 %", "12.3 s", "rank 3.2"):
+        assert part in shown
+
+
+def test_what_is_unknown_is_shown_as_such() -> None:
+    odd = item(7, title=None, predictions={"click": None})
+    shown = text(answer_table(answer(odd, degraded="rank late"), "A user", {}, None))
+    for part in ("item 7", "-", "degraded: rank late"):
+        assert part in shown
+
+
+def test_an_empty_answer_is_a_table_too() -> None:
+    assert "A user" in text(answer_table(answer(), "A user", {}, None))
+
+
+def test_a_report_shows_models_beside_their_floors() -> None:
+    report = {
+        "retrieval": {"two_tower": {"recall@20": 0.31}, "popular": {"recall@20": 0.12}},
+        "ranking": {"click": {"auc": 0.75, "ece": 0.01}, "watch_time": {"mae": 9.0, "xauc": 0.6}},
+        "ranking_floor": {"click": {"auc": 0.726}, "watch_time": {"xauc": 0.55}},
+    }
+    shown = text(*report_tables(report))
+    for part in ("two_tower", "0.3100", "0.1200", "0.7500", "0.7260", "xauc", "0.5500", "ece 0.01"):
+        assert part in shown
+
+
+def test_a_report_of_one_model_shows_that_one() -> None:
+    assert len(report_tables({"retrieval": {"two_tower": {"recall@20": 0.3}}})) == 1
