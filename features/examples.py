@@ -63,7 +63,7 @@ class Examples:
     """A prepared data set.
 
     Layout: `manifest.json`, `schema.json`, `profile.json`, `vocabularies/`, `catalogue/`,
-    `users/` (encoded rows, `ids.parquet`, `train_events.npy`), `rates/<entity>/`,
+    `users/` (encoded rows, `ids.parquet`, `train_events.npy`), `rates/<entity>/` (items and contexts),
     `timelines/<partition>/`, `shards/<split>/<partition>/`.
     """
 

@@ -20,7 +20,8 @@ class Workspace:
 
     With a local root, tasks read and write the same files: on a cluster of several nodes such a
     root must be a folder that all of them mount (NFS and the like). With a remote root every task
-    works on local copies and exchanges them through the remote storage, so nothing is shared.
+    works on copies in its host's temporary folder and exchanges them through the remote storage;
+    those copies stay on hosts other than the driver's until their temporary folder is emptied.
     """
 
     def __init__(self, storage: Storage, name: str) -> None:
@@ -61,12 +62,17 @@ class Workspace:
             fs.copy_files(str(target), self._remote_path(name), destination_filesystem=filesystem)
 
     def reading(self, name: str) -> Path:
-        """Return a local path of a written folder, or of one file in it."""
+        """Return a local path of a written folder."""
         path = self.local / name
         if self.storage.remote is not None and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
             filesystem, _ = self.storage.remote
-            fs.copy_files(self._remote_path(name), str(path), source_filesystem=filesystem)
+            fs.copy_files(self._remote_path(name), str(fresh), source_filesystem=filesystem)
+            try:
+                fresh.rename(path)
+            except OSError:  # another task of this host was faster
+                shutil.rmtree(fresh)
         return path
 
     def remove(self) -> None:

@@ -67,7 +67,7 @@ def run_here(_: str, task: Task, count: int) -> list[dict[str, Any]]:
 
 
 def prepare_here(
-    root: Path, adapter: TableAdapter, features: dict[str, Any], **sections: Any
+    root: Path | str, adapter: TableAdapter, features: dict[str, Any], **sections: Any
 ) -> Examples:
     """Prepare an adapter's data under `root`.
 
