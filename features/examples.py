@@ -63,8 +63,8 @@ class Examples:
     """A prepared data set.
 
     Layout: `manifest.json`, `schema.json`, `profile.json`, `vocabularies/`, `catalogue/`,
-    `users/` (encoded rows, `ids.parquet`, `train_events.npy`), `rates/<entity>/` (items and contexts),
-    `timelines/<partition>/`, `shards/<split>/<partition>/`.
+    `users/` (encoded rows, `ids.parquet`, `train_events.npy`), `rates/<entity>/` (of items and
+    contexts), `timelines/<partition>/`, `shards/<split>/<partition>/`.
     """
 
     def __init__(self, folder: Path) -> None:
