@@ -23,6 +23,8 @@ from features.schema import Feature, RateEntity, Schema
 from features.vocabulary import Vocabularies, Vocabulary
 
 CLOCK_VALUES = {"hour": 24, "weekday": 7}
+MIN_VARIANCE = 1e-9
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -180,13 +182,14 @@ def _schema(
 
 
 def _standard(moments: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return mean and deviation; a constant column has deviation 1."""
+    """Return mean and deviation, the same for any partitioning; a constant has deviation 1."""
     n, total, squares = (float(value) for value in moments)
     if not n:
         return 0.0, 1.0
     mean = total / n
     variance = squares / n - mean * mean
-    return mean, float(np.sqrt(variance)) if variance > 1e-9 else 1.0
+    deviation = float(np.sqrt(variance)) if variance > MIN_VARIANCE else 1.0
+    return round(mean, DIGITS), round(deviation, DIGITS)
 
 
 def _base_rates(recipe: Recipe, stats: Sequence[dict[str, Any]]) -> tuple[float, ...]:
