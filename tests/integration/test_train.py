@@ -60,10 +60,11 @@ def train(
     return heard
 
 
-def train_plainly(folder: Path, dropout_reports: int) -> None:
+def train_plainly(folder: Path, fatal_reports: int = 0) -> None:
+    """Train in this process; the scar says that it was killed already."""
     (folder / "scar").touch()
     runtime = PlainRuntime(checkpoints_in(folder), Silence())
-    train_linear(TRAINING, folder, dropout_reports, runtime)
+    train_linear(TRAINING, folder, fatal_reports, runtime)
 
 
 def curve(folder: Path) -> list[float]:
@@ -75,10 +76,12 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_two_workers_follow_the_curve_of_one(cluster: None, folder: Callable[[str], Path]) -> None:
+def test_two_workers_follow_the_curve_of_one_process(
+    cluster: None, folder: Callable[[str], Path]
+) -> None:
     one, two = folder("one"), folder("two")
-    heard = train(one)
-    train(two, num_workers=2)
+    train_plainly(one)
+    heard = train(two, num_workers=2)
     assert curve(two) == pytest.approx(curve(one), rel=CURVE_TOLERANCE)
     assert sorted((two / "starts.txt").read_text().split()) == ["0/2", "1/2"]
     assert [p.epoch for p in heard.heard if p.is_epoch] == [1, 2, 3, 4]
@@ -91,7 +94,7 @@ def test_a_killed_worker_ends_with_the_weights_of_one_that_was_not(
     train(killed, fatal_reports=2, max_failures=1, cpus_per_worker=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train_plainly(whole, dropout_reports=2)
+    train_plainly(whole, fatal_reports=2)
     torch.set_num_threads(threads)
     assert (killed / "starts.txt").read_text().split() == ["0/1", "0/1"]
     assert curve(killed) == curve(whole)
