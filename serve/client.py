@@ -21,10 +21,17 @@ REQUEST_TIMEOUT_S = 30.0
 
 
 class Client:
-    """Speaks JSON with a service on this machine."""
+    """Speaks JSON with a service."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.port = port
+        self.host = host
+
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Return status and body."""
@@ -36,7 +43,7 @@ class Client:
         return status, json.loads(answer)
 
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -48,7 +55,7 @@ class Client:
         """Tell whether the service answers."""
         try:
             return self.get("/v1/health")[0] == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
 

@@ -126,7 +126,7 @@ def _service(options: argparse.Namespace, console: Console, log_path: Path) -> I
     command = serve_command(options.config, port, options.overrides)
     with ServiceProcess(command, port, log_path) as client:
         elapsed_s = time.monotonic() - started
-        console.print(f"ready on http://127.0.0.1:{client.port} after {elapsed_s:.0f} s\n")
+        console.print(f"ready on {client.url} after {elapsed_s:.0f} s\n")
         yield client
 
 

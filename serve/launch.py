@@ -29,6 +29,7 @@ from serve.deployments import ReplicaSetup
 from serve.equipment import Equipment
 
 MAX_PORT = 65_535
+EVERY_ADDRESS = ("0.0.0.0", "::")
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
 WATCH_INTERVAL_S = 5.0
@@ -52,7 +53,7 @@ def launch(settings: ServeSettings, options: argparse.Namespace) -> None:
     with _metrics_folder() as folder, session(settings.cluster):
         setup = ReplicaSetup(settings, bundle.id, folder)
         with _deployed(setup, options, is_local):
-            _announce(settings, bundle, options.port)
+            _announce(settings, bundle, _client(options))
             _wait_for_interrupt()
 
 
@@ -102,7 +103,7 @@ def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) 
     except RuntimeError as error:
         raise InputError(f"the replicas do not start: {_complaints(name)}") from error
     try:
-        _wait_until_ready(Client(options.port))
+        _wait_until_ready(_client(options))
         yield
     finally:
         ray.serve.delete(name)
@@ -134,12 +135,17 @@ def _wait_until_ready(client: Client) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not client.is_ready():
         if time.monotonic() > deadline:
-            raise InputError(f"port {client.port} did not answer within {READY_TIMEOUT_S:g} s")
+            raise InputError(f"{client.url} did not answer within {READY_TIMEOUT_S:g} s")
         time.sleep(POLL_S)
 
 
-def _announce(settings: ServeSettings, bundle: Bundle, port: int) -> None:
-    url = f"http://127.0.0.1:{port}"
+def _client(options: argparse.Namespace) -> Client:
+    is_any = options.host in EVERY_ADDRESS
+    return Client(options.port) if is_any else Client(options.port, options.host)
+
+
+def _announce(settings: ServeSettings, bundle: Bundle, client: Client) -> None:
+    url = client.url
     body = json.dumps({"user_id": _some_user(settings), "num_items": 5})
     sys.stdout.write(
         f"{settings.recommender}: bundle {bundle.id}, {settings.serve.topology}, on {url}\n"

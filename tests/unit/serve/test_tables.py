@@ -9,7 +9,7 @@ from serve.tables import answer_table, report_tables
 
 
 def text(*tables: Table) -> str:
-    console = Console(width=140, record=True, file=None, quiet=False)
+    console = Console(width=140, record=True)
     with console.capture() as captured:
         for table in tables:
             console.print(table)
