@@ -17,13 +17,17 @@ def binary_metrics(
         "gauc": gauc(predicted, labels, users),
         "log_loss": log_loss(predicted, labels),
         "ece": ece(predicted, labels),
-        "base_rate": float(np.mean(labels)) if len(labels) else float("nan"),
+        "base_rate": float(np.mean(labels, dtype=np.float64)) if len(labels) else float("nan"),
     }
 
 
 def watch_time_metrics(predicted: Floats, labels: Floats) -> dict[str, float]:
     """Return mae (seconds) and xauc of predicted against watched seconds."""
-    mae = float(np.mean(np.abs(predicted - labels))) if len(labels) else float("nan")
+    mae = (
+        float(np.mean(np.abs(predicted - labels), dtype=np.float64))
+        if len(labels)
+        else float("nan")
+    )
     return {"mae": mae, "xauc": xauc(predicted, labels)}
 
 

@@ -1,6 +1,5 @@
 """The ranker's part of the report: figures against the floor, slices, and the predictions."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.schema import Schema
+from train.figures import without_nan
 from train.impressions import Impressions
 from train.ranking_metrics import auc, binary_metrics, watch_time_metrics, xauc
 from train.rate_floor import rate_logits
@@ -26,7 +26,7 @@ def ranking_report(impressions: Impressions, predicted: Predictions) -> Report:
         "new_users": examples.user_train_events[users] == 0,
         "new_items": examples.catalogue.train_events[items] == 0,
     }
-    return {
+    report: Report = {
         "ranking": _figures(schema, predicted, labels, users),
         "ranking_floor": _floor_figures(schema, floor, labels),
         "slices": {
@@ -38,6 +38,8 @@ def ranking_report(impressions: Impressions, predicted: Predictions) -> Report:
             for name, mask in masks.items()
         },
     }
+    cleaned: Report = without_nan(report)
+    return cleaned
 
 
 def write_predictions(path: Path, impressions: Impressions, predicted: Predictions) -> None:
@@ -76,7 +78,7 @@ def _figures(
     for k, task in enumerate(schema.tasks):
         known = ~np.isnan(labels[:, k])
         pair = predicted[known, k], labels[known, k]
-        report[task.name] = _defined(
+        report[task.name] = (
             watch_time_metrics(*pair)
             if task.kind == "watch_time"
             else binary_metrics(*pair, users[known])
@@ -89,11 +91,5 @@ def _floor_figures(schema: Schema, scores: Predictions, labels: Predictions) -> 
     for k, task in enumerate(schema.tasks):
         known = ~np.isnan(labels[:, k])
         metric = xauc if task.kind == "watch_time" else auc
-        figure = metric(scores[known, k], labels[known, k])
-        report[task.name] = _defined({metric.__name__: figure})
+        report[task.name] = {metric.__name__: metric(scores[known, k], labels[known, k])}
     return report
-
-
-def _defined(figures: dict[str, float]) -> dict[str, float | None]:
-    """Replace NaN, which JSON does not have, by None."""
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
