@@ -96,7 +96,6 @@ def test_a_killed_preparation_leaves_nothing_and_the_next_one_cleans_up(tmp_path
         ("features.min_cuont=3", "did you mean 'min_count'", 2),
         ("features.context=['surfac']", "did you mean 'surface'", 2),
         ("tasks.0.column=clicks", "did you mean 'click'", 2),
-        ("dataset.min_item_events=1000000", "no item has 1000000 events", 1),
     ],
 )
 def test_wrong_input_is_one_line(override: str, message: str, code: int, tmp_path: Path) -> None:
