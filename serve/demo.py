@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,7 @@ class Demo:
 
 def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     """Prepare, train, publish, serve, ask and show; reuse what exists."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     started = time.monotonic()
     overrides = [part for value in options.overrides for part in ("--set", value)]
