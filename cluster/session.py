@@ -4,8 +4,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -35,6 +36,7 @@ AUTH_MODE = "RAY_AUTH_MODE"
 AUTH_TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_BYTES = 32
 KNOCK_TIMEOUT_S = 5.0
+SLOW_START = "timed out during startup"
 
 
 def prepare_environment() -> None:
@@ -75,6 +77,16 @@ def repository_root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def start_patiently(start: Callable[[], object]) -> None:
+    """Start Ray once more where it gave up: it allows its own processes a fixed 30 seconds."""
+    try:
+        start()
+    except Exception as error:
+        if SLOW_START not in str(error):
+            raise
+        start()
+
+
 def _join(address: str) -> None:
     """Join a cluster; whether it wants a token is up to RAY_AUTH_MODE, as for Ray's own tools."""
     try:
@@ -106,12 +118,15 @@ def _start(config: ClusterConfig) -> None:
         os.environ[AUTH_TOKEN] = secrets.token_hex(TOKEN_BYTES)
     for name, value in LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    ray.init(
-        num_cpus=config.num_cpus,
-        object_store_memory=config.object_store_mb * 2**20,
-        include_dashboard=config.dashboard,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
+    start_patiently(
+        partial(
+            ray.init,
+            num_cpus=config.num_cpus,
+            object_store_memory=config.object_store_mb * 2**20,
+            include_dashboard=config.dashboard,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     )
 
 
