@@ -27,7 +27,7 @@ from serve.tables import answer_table, report_tables
 from serve.traits import Traits
 
 WIDTH = 120
-BURST = 12
+BURST = 20
 SHOWN = 10
 
 
@@ -53,9 +53,11 @@ class Demo:
         if self.traits is None:
             return
         taste = self.traits.rarest(before, 2 * BURST)
-        self._click(changing, self.traits.items(taste)[:BURST])
+        clicked = self.traits.items(taste)[:BURST]
+        self._click(changing, clicked)
         after = self._ask(changing)
-        self._show(after, f"The same user after {BURST} clicks on {self.traits.name} {taste!r}")
+        burst = f"{len(clicked)} clicks on {self.traits.name} {taste!r}"
+        self._show(after, f"The same user after {burst}")
         counts = [self.traits.shares(answer)[taste] for answer in (before, after)]
         self.console.print(
             f"Items of {taste!r} among {SHOWN}: {counts[0]} before the clicks, {counts[1]} after; "
@@ -63,12 +65,12 @@ class Demo:
         )
 
     def _users(self) -> tuple[Any, Any]:
-        """Choose two users with an ordinary and a long history."""
+        """Choose two users, one with more and one with an ordinary number of events."""
         examples = Examples.open(self.storage)
         events = np.asarray(examples.user_train_events[1:])
         order = np.argsort(events, kind="stable")
         ids = examples.user_ids
-        return ids[int(order[len(order) * 3 // 4])], ids[int(order[len(order) * 2 // 3])]
+        return ids[int(order[len(order) * 3 // 4])], ids[int(order[len(order) // 2])]
 
     def _ask(self, user_id: object) -> dict[str, Any]:
         body = {"user_id": user_id, "num_items": SHOWN}
