@@ -1,14 +1,21 @@
 """Fixtures that several layers share: the tiny world, prepared, trained and published once."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from cluster.storage import Storage
+
+# Small models gain nothing from threads, and on a busy machine threads wait for each other. Read by
+# the commands that tests start; in this process torch is told by itself.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 # A busy machine draws and runs slowly; that is no property of the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
