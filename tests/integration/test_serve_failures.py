@@ -18,7 +18,6 @@ import httpx
 import pytest
 
 from cluster.ports import free_port, refuse_taken
-from features.schema import Schema
 from serve.client import ServiceProcess, serve_command
 
 pytestmark = pytest.mark.integration
@@ -115,17 +114,16 @@ def test_an_edited_bundle_is_refused(broken_root: Path) -> None:
     assert "item_vectors.npy: content differs" in line
 
 
-def test_a_bundle_of_another_schema_than_the_prepared_data_is_refused(broken_root: Path) -> None:
-    schema = broken_root / "tiny" / "examples" / "schema.json"
-    manifest = broken_root / "tiny" / "examples" / "manifest.json"
-    content = json.loads(schema.read_text())
-    schema.write_text(json.dumps({**content, "smoothing": 99.0}))
-    facts = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**facts, "id": "another", "fingerprint": _fingerprint(schema)}))
+def test_a_bundle_with_another_fingerprint_is_refused(broken_root: Path) -> None:
+    folder = champion_of(broken_root)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    sealed = manifest["fingerprint"]
+    other = "0" * len(sealed)
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "fingerprint": other}))
     code, line = refusal(*tiny(broken_root, "--port", str(free_port())))
     assert code == 1
-    assert "schema" in line
-    assert _fingerprint(schema) in line
+    assert f"bundle of schema {other}" in line
+    assert sealed in line
 
 
 def test_a_typo_in_the_config_is_wrong_use(tiny_bundle_root: Path) -> None:
@@ -200,7 +198,3 @@ def is_running(process_id: int) -> bool:
         state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"
     return False
-
-
-def _fingerprint(schema: Path) -> str:
-    return Schema.open(schema.parent).fingerprint
