@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from cluster.errors import ConfigError, InputError
+from cluster.orphans import adopting
 from cluster.ports import avoid_taken_haproxy_ports, refuse_taken
 from cluster.session import cluster_address, session
 from cluster.storage import Storage
@@ -50,7 +51,7 @@ def launch(settings: ServeSettings, options: argparse.Namespace) -> None:
         refuse_taken(options.host, options.port)
         avoid_taken_haproxy_ports()
     bundle = _prepare(settings)
-    with _metrics_folder() as folder, session(settings.cluster):
+    with adopting(), _metrics_folder() as folder, session(settings.cluster):
         setup = ReplicaSetup(settings, bundle.id, folder)
         with _deployed(setup, options, is_local):
             _announce(settings, bundle, _client(options))

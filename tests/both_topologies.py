@@ -11,6 +11,7 @@ from pathlib import Path
 import ray.serve
 
 from cluster.config import ClusterConfig, load
+from cluster.orphans import adopting
 from cluster.ports import avoid_taken_haproxy_ports
 from cluster.session import session
 from cluster.storage import Storage
@@ -45,7 +46,8 @@ def main(root: str, port: int) -> None:
     """Deploy both and wait."""
     bundle_id = prepare(root)
     avoid_taken_haproxy_ports()
-    with session(ClusterConfig(num_cpus=4)), tempfile.TemporaryDirectory() as folder:
+    ray_session = session(ClusterConfig(num_cpus=4))
+    with adopting(), ray_session, tempfile.TemporaryDirectory() as folder:
         ray.serve.start(http_options={"host": "127.0.0.1", "port": port})
         for topology in TOPOLOGIES:
             setup = ReplicaSetup(settings_of(root, topology), bundle_id, Path(folder) / topology)
