@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-CHUNK_ROWS = 256
+CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**26}
+"""Logits that are held at once: on a CPU what its caches hold."""
+BIAS_COLUMNS = {"cpu": 2, "cuda": 8}
+"""Columns by which products carry the offsets: two are used; tensor cores want multiples of 8."""
 
 
 @dataclass(frozen=True)
@@ -14,13 +17,14 @@ class SoftmaxRows:
     """What each row of a softmax is asked.
 
     Shapes: `targets` (rows,) int64 item columns; `weights` (rows,) float32; `offsets` (items,)
-    float32, added to an item's logit where it is not the row's target.
+    float32, added to an item's logit where it is not the row's target. `chunk` is the number of
+    rows that are computed together; None chooses it by the device.
     """
 
     targets: Tensor
     weights: Tensor
     offsets: Tensor
-    chunk: int = CHUNK_ROWS
+    chunk: int | None = None
 
 
 def softmax_loss(queries: Tensor, items: Tensor, *, scale: Tensor, rows: SoftmaxRows) -> Tensor:
@@ -29,12 +33,12 @@ def softmax_loss(queries: Tensor, items: Tensor, *, scale: Tensor, rows: Softmax
     The logit of item j in row k is `scale * queries[k] @ items[j] + offsets[j]`, without the
     offset for the row's own target. With offsets of minus the log inclusion probability of a
     sampled item this estimates the softmax over all items without bias in its partition sum.
-    Products run in bfloat16 under autocast, sums in the inputs' own precision.
+    Under autocast products and probabilities are in bfloat16, sums in the inputs' own precision.
 
     Args:
         queries: unit vectors (rows, dim).
         items: unit vectors (items, dim).
-        scale: one over the temperature, at most 40: logits then need no maximum pass.
+        scale: one over the temperature.
         rows: targets, weights and offsets.
     """
     loss: Tensor = _ChunkedSoftmax.apply(queries, items, scale, rows)  # type: ignore[no-untyped-call]
@@ -48,19 +52,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any, queries: Tensor, items: Tensor, scale: Tensor, rows: SoftmaxRows
     ) -> Tensor:
-        dtype, exact = _product_dtype(queries), queries.dtype
-        factor, columns = scale.to(dtype), items.to(dtype)
-        query_gradient, item_gradient = torch.empty_like(queries), torch.zeros_like(items)
-        loss = queries.new_zeros(())
-        for begin in range(0, len(queries), rows.chunk):
-            part = slice(begin, begin + rows.chunk)
-            chunk = queries[part].to(dtype)
-            logits = ((chunk * factor) @ columns.T).to(exact).add_(rows.offsets.to(exact) - scale)
-            chunk_loss, error = _loss_and_error(logits, rows, part)
-            loss += chunk_loss
-            error = error.to(dtype)
-            query_gradient[part] = (error @ columns).to(exact) * scale
-            item_gradient += (error.T @ chunk).to(exact) * scale
+        dtype = _product_dtype(queries)
+        with torch.autocast(queries.device.type, enabled=False):
+            loss, query_gradient, item_gradient = _gradients(queries, items, scale, rows, dtype)
         ctx.save_for_backward(queries, scale, query_gradient, item_gradient)
         return loss
 
@@ -72,15 +66,52 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return query_gradient * gradient, item_gradient * gradient, scale_gradient * gradient, None
 
 
-def _loss_and_error(logits: Tensor, rows: SoftmaxRows, part: slice) -> tuple[Tensor, Tensor]:
-    """Turn a chunk's logits into its loss and, in place, the loss' gradient by the logits."""
-    target, weights = rows.targets[part, None], rows.weights[part, None].to(logits.dtype)
-    own = logits.gather(1, target) - rows.offsets[target]
-    exponentials = logits.scatter_(1, target, own).exp_()
-    total = exponentials.sum(1, keepdim=True)
-    loss = (weights * (total.log() - own)).sum()
-    error = exponentials.mul_(weights / total)
-    return loss, error.scatter_add_(1, target, -weights)
+def _gradients(
+    queries: Tensor, items: Tensor, scale: Tensor, rows: SoftmaxRows, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss and its gradients by queries and items.
+
+    The softmax pulls every row towards the mean of the items by probability, the target pushes
+    it away: the second half is exact and needs no matrix.
+    """
+    weighted = queries * (rows.weights.to(queries.dtype) * scale)[:, None]
+    own_items = items[rows.targets]
+    offsets = rows.offsets.to(queries.dtype) - scale
+    own = ((queries * own_items).sum(1) - 1.0) * scale
+    left, right = _with_offsets(queries * scale, items, offsets, dtype)
+    columns, pulls = right[:, : items.shape[1]], weighted.to(dtype)
+    query_gradient, item_pull = torch.empty_like(queries), torch.zeros_like(items.T)
+    loss = queries.new_zeros(())
+    size = rows.chunk or max(1, CHUNK_LOGITS[queries.device.type] // max(1, len(items)))
+    for begin in range(0, len(queries), size):
+        part = slice(begin, begin + size)
+        target, weights = rows.targets[part, None], rows.weights[part, None].to(queries.dtype)
+        logits = (left[part] @ right.T).scatter_(1, target, own[part, None].to(dtype))
+        shares = torch.softmax(logits, 1)
+        loss -= (weights * _log(shares.gather(1, target).to(queries.dtype))).sum()
+        query_gradient[part] = (shares @ columns).to(queries.dtype) * (weights * scale)
+        item_pull += pulls[part].T @ shares
+    query_gradient -= own_items * (rows.weights.to(queries.dtype) * scale)[:, None]
+    item_gradient = item_pull.T.contiguous().index_add_(0, rows.targets, weighted, alpha=-1)
+    return loss, query_gradient, item_gradient
+
+
+def _with_offsets(
+    queries: Tensor, items: Tensor, offsets: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Widen both so that their product holds the offsets, in two parts of `dtype`: no pass more."""
+    num_columns = BIAS_COLUMNS[queries.device.type]
+    left, right = (nn.functional.pad(x.to(dtype), (0, num_columns)) for x in (queries, items))
+    left[:, queries.shape[1] :] = 1.0
+    high = offsets.to(dtype)
+    right[:, items.shape[1]] = high
+    right[:, items.shape[1] + 1] = torch.where(high.isfinite(), offsets - high, 0.0)
+    return left, right
+
+
+def _log(shares: Tensor) -> Tensor:
+    """A share below the smallest number counts as that: the loss stays finite."""
+    return shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
 
 
 def _product_dtype(queries: Tensor) -> torch.dtype:

@@ -82,3 +82,42 @@ def test_no_rows_cost_nothing() -> None:
     nothing = SoftmaxRows(torch.zeros(0, dtype=torch.int64), torch.zeros(0), torch.zeros(ITEMS))
     loss = softmax_loss(unit(0, 1), unit(ITEMS, 2), scale=torch.tensor(20.0), rows=nothing)
     assert loss.item() == 0.0
+
+
+def test_bfloat16_offsets_keep_more_than_bfloat16_says() -> None:
+    queries, items, base = unit(ROWS, 1), unit(ITEMS, 2), asked(8)
+    rows = SoftmaxRows(base.targets, base.weights, torch.full((ITEMS,), 11.34))
+    scale = torch.tensor(1.0)
+    exact = softmax_loss(queries, items, scale=scale, rows=rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = softmax_loss(queries, items, scale=scale, rows=rows)
+    torch.testing.assert_close(rough, exact, rtol=5e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("scale", [60.0, 200.0])
+def test_a_hot_softmax_stays_finite(scale: float) -> None:
+    queries = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    items = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    rows = SoftmaxRows(torch.tensor([0]), torch.ones(1), torch.tensor([0.0, 12.0]))
+    loss = softmax_loss(queries, items, scale=torch.tensor(scale), rows=rows)
+    loss.backward()
+    assert queries.grad is not None
+    assert loss.isfinite()
+    torch.testing.assert_close(queries.grad, torch.tensor([[2.0 * scale, 0.0]]))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.02)])
+def test_a_gpu_gives_the_loss_and_gradients_of_a_cpu(precision: str, tolerance: float) -> None:
+    results = []
+    for device in ("cpu", "cuda"):
+        rows = asked(8)
+        rows = SoftmaxRows(*(t.to(device) for t in (rows.targets, rows.weights, rows.offsets)))
+        queries = unit(ROWS, 1).detach().to(device).requires_grad_()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            items, scale = unit(ITEMS, 2).to(device), torch.tensor(20.0, device=device)
+            loss = softmax_loss(queries, items, scale=scale, rows=rows)
+        (gradient,) = torch.autograd.grad(loss, queries)
+        results.append((loss.cpu(), gradient.cpu()))
+    for cpu, cuda in zip(*results, strict=True):
+        torch.testing.assert_close(cuda, cpu, rtol=tolerance, atol=tolerance * float(cpu.norm()))
