@@ -1,30 +1,77 @@
 """Embedding tables, and the embedding of one owner's features by the schema."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 
 from features.config import Owner
 from features.schema import Schema
+from models.tables.placement import Placement
 
 INITIAL_STD = 0.05
+SEEDED_ROWS = 4_096
+"""Rows that are drawn from one seed, so that any part of a table has the values of the whole."""
+
+_is_deferred = ContextVar("is_deferred", default=False)
 
 
 class EmbeddingTable(nn.Module):
-    """Vectors by row: `weight` (num_rows, dim)."""
+    """Vectors by row: `weight` (num_rows, dim).
+
+    By itself a table is a parameter like any other. A training may place it: the rows then live,
+    and learn, where `placement` has them, and `weight` asks for no gradient.
+    """
+
+    placement: Placement | None
 
     def __init__(self, num_rows: int, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_rows, dim) * INITIAL_STD)
+        self.num_rows = num_rows
+        self.dim = dim
+        self.placement = None
+        self._seed = int(torch.randint(2**62, (), device="cpu"))
+        is_deferred = _is_deferred.get()
+        weight = torch.empty(num_rows, dim, device="meta") if is_deferred else self.initial_rows()
+        self.weight = nn.Parameter(weight)
 
     def rows(self, ids: Tensor) -> Tensor:
         """Return the vectors of ids (...): (..., dim)."""
-        return nn.functional.embedding(ids, self.weight)
+        if self.placement is None:
+            return nn.functional.embedding(ids, self.weight)
+        return self.placement.rows(ids)
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
+        if self.placement is not None:
+            return self.placement.pooled(ids, mask)
         weights = mask.to(self.weight.dtype)
         weights = weights / weights.sum(-1, keepdim=True).clamp(min=1.0)
         return (self.rows(ids) * weights.unsqueeze(-1)).sum(-2)
+
+    def initial_rows(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """Draw the initial values of rows `begin:end`; they do not depend on the cut."""
+        end = self.num_rows if end is None else end
+        rows = torch.empty(end - begin, self.dim)
+        for first in range(begin - begin % SEEDED_ROWS, end, SEEDED_ROWS):
+            generator = torch.Generator().manual_seed(self._seed + first)
+            size = min(SEEDED_ROWS, self.num_rows - first)
+            block = torch.randn(size, self.dim, generator=generator).mul_(INITIAL_STD)
+            low, high = max(first, begin), min(first + size, end)
+            rows[low - begin : high - begin] = block[low - first : high - first]
+        return rows
+
+
+@contextmanager
+def deferred_tables() -> Iterator[None]:
+    """Let tables that are made in the block hold no memory until a training places them."""
+    token = _is_deferred.set(True)
+    try:
+        yield
+    finally:
+        _is_deferred.reset(token)
 
 
 class FeatureEmbedding(nn.Module):

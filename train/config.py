@@ -7,6 +7,7 @@ from pydantic import Field
 from cluster.config import Duration, Section
 from features.config import FeatureSettings
 from models.config import ModelsConfig
+from models.tables.optimizer import Learning, OptimizerName
 
 ModelName = Literal["retrieval", "ranking"]
 
@@ -23,6 +24,13 @@ class ModelTraining(Section):
     decay: Literal["none", "cosine"] = "none"
     """How the learning rate goes on: constant, or falling to 0 at the last planned step."""
     weight_decay: float = Field(default=0.0, ge=0)
+    embedding_optimizer: OptimizerName = "adamw"
+    """Of the embedding tables. `adamw` moves every row at every step, as the dense optimizer does;
+    a step of `rowwise_adagrad` costs what it touches: the choice for large tables."""
+    embedding_learning_rate: float | None = Field(default=None, gt=0)
+    """Of the embedding tables, with the same warm-up and decay; None is `learning_rate`."""
+    embedding_weight_decay: float = Field(default=0.0, ge=0)
+    """Of the embedding tables; `rowwise_adagrad` lets a row decay when a step touches it."""
     patience: int = Field(default=2, ge=1)
     """Epochs without a better validation figure after which training stops."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -32,6 +40,12 @@ class ModelTraining(Section):
     checkpoint_minutes: float = Field(default=10.0, gt=0)
     """A checkpoint is written after every epoch, and this often within a long one."""
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def embeddings(self) -> Learning:
+        """How the embedding tables learn."""
+        rate = self.embedding_learning_rate or self.learning_rate
+        return Learning(self.embedding_optimizer, rate, self.embedding_weight_decay)
 
 
 class RetrievalTraining(ModelTraining):
@@ -56,7 +70,7 @@ class RankingTraining(ModelTraining):
     """`[train.ranking]`: the ranker."""
 
     embedding_weight_decay: float = Field(default=0.1, ge=0)
-    """Weight decay of the embedding tables: rare values stay near zero."""
+    """Rare values stay near zero."""
     validation_rows: int = Field(default=200_000, ge=1)
     """Validation impressions that early stopping looks at, evenly spaced."""
 

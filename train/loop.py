@@ -4,12 +4,15 @@ import math
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from cluster.errors import InputError
+from models.tables.placed import PlacedTables
+from models.tables.workers import Workers
 from train.checkpoints import State
 from train.config import ModelTraining
 from train.meter import SAMPLES, Meter
@@ -54,7 +57,14 @@ class Fit:
         self.training = training
         self.runtime = runtime
         self.model = objective.model.to(runtime.device)
-        self.replica = _data_parallel(self.model, runtime)
+        self.tables = PlacedTables(
+            self.model,
+            {"default": "replicated"},
+            training.embeddings,
+            workers=Workers.connected(),
+            device=runtime.device,
+        )
+        self.replica = _data_parallel(self.model, self.tables, runtime)
         self.optimizer = objective.optimizer()
         self.num_steps = objective.num_steps(runtime.num_workers)
         self.position = Position()
@@ -107,12 +117,14 @@ class Fit:
         """Put the best epoch's weights into the model."""
         self.model.load_state_dict(self.best)
         self.model.eval()
+        self.tables.release()
 
     def state_dict(self) -> State:
         """Return everything that a restarted training needs."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "tables": self.tables.state_dict(),
             "best": self.best,
             "position": self.position.state_dict(),
             "meter": self.meter.state_dict(),
@@ -122,6 +134,7 @@ class Fit:
         """Take over what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.tables.load_state_dict(state["tables"])
         self.best = state["best"]
         self.position = Position.from_state_dict(state["position"])
         self.meter.load_state_dict(state["meter"])
@@ -134,21 +147,24 @@ class Fit:
     def _step(self, batch: Batch) -> None:
         device = self.runtime.device
         self._seed()
+        self._set_learning_rate()
         with self._autocast():
             loss, parts = self.replica(
                 {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._set_learning_rate()
         self.optimizer.step()
         samples = torch.tensor(float(len(next(iter(batch.values())))))
         self.meter.add({"loss": loss.detach(), SAMPLES: samples, **parts})
 
     def _set_learning_rate(self) -> None:
         progress = self.position.total_steps / (self.training.epochs * self.num_steps)
+        rate = learning_rate(self.training, progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.training, progress)
+            group["lr"] = rate
+        share = rate / self.training.learning_rate
+        self.tables.set_learning_rate(self.training.embeddings.learning_rate * share)
 
     def _seed(self) -> None:
         """Seed dropout by the step, so that no generator's state needs to be kept."""
@@ -217,9 +233,13 @@ class Fit:
         return torch.autocast(self.runtime.device.type, dtype=torch.bfloat16, enabled=is_on)
 
 
-def _data_parallel(model: torch.nn.Module, runtime: Runtime) -> torch.nn.Module:
+def _data_parallel(
+    model: torch.nn.Module, tables: PlacedTables, runtime: Runtime
+) -> torch.nn.Module:
     if runtime.num_workers == 1:
         return model
+    ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+    ignore(model, tables.parameter_names(model))
     return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 

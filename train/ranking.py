@@ -43,10 +43,11 @@ class RankingTrainee:
         self.monitor = "auc" if has_binary else "xauc"
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Build AdamW; tables, matrices and the rest have weight decays of their own."""
+        """Build AdamW over what asks for gradients; tables and matrices have own decays."""
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            groups.setdefault(self._decay(name, parameter), []).append(parameter)
+            if parameter.requires_grad:
+                groups.setdefault(self._decay(name, parameter), []).append(parameter)
         return torch.optim.AdamW(
             [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()],
             lr=self.training.learning_rate,

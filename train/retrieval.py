@@ -46,7 +46,7 @@ class RetrievalTrainee:
     def optimizer(self) -> torch.optim.Optimizer:
         """Build AdamW; only matrices of the layers decay."""
         tables = {id(m.weight) for m in self.model.modules() if isinstance(m, EmbeddingTable)}
-        parameters = list(self.model.parameters())
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
         decaying = [p for p in parameters if p.ndim > 1 and id(p) not in tables]
         others = [p for p in parameters if p.ndim <= 1 or id(p) in tables]
         return torch.optim.AdamW(

@@ -1,0 +1,125 @@
+"""All tables of a model, placed for its training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.embedding import EmbeddingTable
+from models.tables.adagrad import RowwiseAdagrad
+from models.tables.adamw import TableAdamW
+from models.tables.optimizer import Learning, OptimizerName, TableOptimizer
+from models.tables.placement import PlacementName
+from models.tables.whole import WholeTable
+from models.tables.workers import Workers
+
+OPTIMIZERS: dict[OptimizerName, type[RowwiseAdagrad] | type[TableAdamW]] = {
+    "adamw": TableAdamW,
+    "rowwise_adagrad": RowwiseAdagrad,
+}
+SUFFIX = ".table"
+
+TableState = dict[str, dict[str, Tensor]]
+
+
+class PlacedTables:
+    """Places a model's tables; from then on every backward pass ends with a step of theirs.
+
+    A table may be looked up several times in a step: all gradients are summed before its
+    optimizer sees them. The learning rate is set before backward.
+
+    Args:
+        model: whose tables are placed; it is on its device already, tables that are deferred
+            get their memory there.
+        placements: by table name, with "default" for all others.
+        learning: how the tables learn.
+        workers: that train together.
+        device: of the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        placements: Mapping[str, PlacementName],
+        learning: Learning,
+        *,
+        workers: Workers | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.workers = workers or Workers()
+        self.tables = tables_of(model)
+        self.learning = learning
+        self.device = device or torch.device("cpu")
+        self._placements = {
+            name: self._place(table, placement_of(name, placements))
+            for name, table in self.tables.items()
+        }
+        self._is_due = False
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the rate of the steps to come."""
+        for placement in self._placements.values():
+            placement.optimizer.learning_rate = rate
+
+    def parameter_names(self, model: nn.Module) -> list[str]:
+        """Return the names of the placed weights, which are no business of DDP."""
+        placed = {id(table.weight) for table in self.tables.values()}
+        return [name for name, weight in model.named_parameters() if id(weight) in placed]
+
+    def state_dict(self) -> TableState:
+        """Return the optimizers' states by table."""
+        return {name: placed.optimizer.state() for name, placed in self._placements.items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `state_dict` returned."""
+        for name, own in self.state_dict().items():
+            for key, tensor in own.items():
+                if tensor is not state[name][key]:
+                    tensor.copy_(state[name][key])
+
+    def release(self) -> None:
+        """Make the tables plain parameters again."""
+        for table in self.tables.values():
+            table.placement = None
+            table.weight.requires_grad_(True)
+
+    def _place(self, table: EmbeddingTable, placement: PlacementName) -> WholeTable:
+        weight = table.weight
+        if weight.is_meta:
+            weight = table.weight = nn.Parameter(table.initial_rows().to(self.device))
+        weight.requires_grad_(False)
+        rows = weight.detach()
+        optimizer: TableOptimizer = OPTIMIZERS[self.learning.optimizer](rows, self.learning)
+        placed = WholeTable(rows, optimizer, self.workers, self._queue)
+        table.placement = placed
+        return placed
+
+    def _queue(self) -> None:
+        """Let the tables learn when the whole backward pass is over."""
+        if not self._is_due:
+            self._is_due = True
+            engine: Any = torch.autograd.Variable._execution_engine
+            engine.queue_callback(self._collect)
+
+    def _collect(self) -> None:
+        self._is_due = False
+        with torch.no_grad():
+            for placement in self._placements.values():
+                placement.collect()
+
+
+def tables_of(model: nn.Module) -> dict[str, EmbeddingTable]:
+    """Return the tables of a model by name, the same in every process."""
+    modules = model.named_modules()
+    return {
+        path.removesuffix(SUFFIX): module
+        for path, module in modules
+        if isinstance(module, EmbeddingTable)
+    }
+
+
+def placement_of(name: str, placements: Mapping[str, PlacementName]) -> PlacementName:
+    """Return where a table goes: the longest key that is its name or the end of it wins."""
+    keys = [key for key in placements if f".{name}".endswith(f".{key}")]
+    return placements[max(keys, key=len)] if keys else placements["default"]

@@ -1,0 +1,23 @@
+"""Where a table's rows are during training: the interface, and its names."""
+
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+PlacementName = Literal["local", "replicated", "row_sharded"]
+
+
+class Placement(Protocol):
+    """Looks rows up where they are, and takes their gradients back."""
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Return the vectors of ids (...): (..., dim)."""
+        ...
+
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
+        ...
+
+    def collect(self) -> None:
+        """Sum what the lookups of a step sent back, over all workers, and let the rows learn."""
+        ...
