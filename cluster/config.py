@@ -1,6 +1,7 @@
-"""TOML to frozen, checked settings; each folder owns the models of its sections."""
+"""TOML or JSON to frozen, checked settings; each folder owns the models of its sections."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,27 +84,50 @@ def load(settings: type[S], path: Path, overrides: Sequence[str] = ()) -> S:
     Raises:
         ConfigError: one line with the file, the key and the value.
     """
-    values = _read(path)
+    return checked(settings, read(path, overrides), path)
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a TOML or JSON file and apply overrides; only the sections' names are checked.
+
+    Raises:
+        ConfigError: one line with the file.
+    """
+    values = _parsed(path)
     for override in overrides:
         _apply(values, override)
     for name in values:
         if name not in SECTIONS:
             raise ConfigError(f"{path}: {_unknown(name, SECTIONS)}")
+    return values
+
+
+def checked(settings: type[S], values: dict[str, Any], path: Path) -> S:
+    """Turn what `read` returned into settings.
+
+    Raises:
+        ConfigError: one line with the file, the key and the value.
+    """
     try:
         return settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(settings, error)}") from None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: is a folder, not a config file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ConfigError(f"{path}: not valid {kind}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds no sections")
+    return values
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -142,13 +166,19 @@ def _first_problem(settings: type[BaseModel], error: ValidationError) -> str:
         return f"{where}: missing"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if isinstance(problem["input"], dict | BaseModel):  # of a whole section: the message says it
+        return f"{where}: {message}" if where else message
     return f"{where}: {message}, got {problem['input']!r}"
 
 
 def _unknown(where: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(where.rpartition(".")[2], known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    return f"{where}: unknown key; {hint}"
+    return f"{where}: unknown key; {hint(where.rpartition('.')[2], known)}"
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """Say what a mistyped name may have meant."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
 def _known_keys(model: Any, loc: Sequence[int | str]) -> list[str]:

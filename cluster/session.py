@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,11 @@ ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    # What a killed sweep knew is at most so old when it goes on.
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Ray Tune's own tables, which it prints even when told not to.
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 # glibc otherwise gives large temporaries back to the kernel at every training step.
 WORKER_ENVIRONMENT = {
@@ -51,8 +56,14 @@ def cluster_address(config: ClusterConfig) -> str | None:
 
 
 @contextmanager
-def session(config: ClusterConfig) -> Iterator[None]:
+def session(
+    config: ClusterConfig, worker_environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Join or start Ray for the block; a session that was already open is left open.
+
+    Args:
+        config: which cluster, or how large a local one.
+        worker_environment: of every process that Ray starts for the block.
 
     Raises:
         InputError: the cluster does not answer, or refuses.
@@ -63,9 +74,9 @@ def session(config: ClusterConfig) -> Iterator[None]:
     prepare_environment()
     address = cluster_address(config)
     if address:
-        _join(address)
+        _join(address, worker_environment)
     else:
-        _start(config)
+        _start(config, worker_environment)
     try:
         yield
     finally:
@@ -87,11 +98,16 @@ def start_patiently(start: Callable[[], object]) -> None:
         start()
 
 
-def _join(address: str) -> None:
+def _join(address: str, environment: Mapping[str, str] | None) -> None:
     """Join a cluster; whether it wants a token is up to RAY_AUTH_MODE, as for Ray's own tools."""
     try:
         _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address,
+            runtime_env=_runtime_env(environment),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (OSError, ray.exceptions.AuthenticationError) as error:
         mode = os.environ.get(AUTH_MODE, "unset")
         raise InputError(
@@ -106,7 +122,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_TIMEOUT_S).close()
 
 
-def _start(config: ClusterConfig) -> None:
+def _start(config: ClusterConfig, environment: Mapping[str, str] | None) -> None:
     """Start a Ray of our own.
 
     Its ports listen on every interface, so it is never left open: unless the user has chosen
@@ -124,10 +140,15 @@ def _start(config: ClusterConfig) -> None:
             num_cpus=config.num_cpus,
             object_store_memory=config.object_store_mb * 2**20,
             include_dashboard=config.dashboard,
+            runtime_env=_runtime_env(environment),
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     )
+
+
+def _runtime_env(environment: Mapping[str, str] | None) -> dict[str, dict[str, str]] | None:
+    return {"env_vars": dict(environment)} if environment else None
 
 
 def _has_token() -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_VALUE = 500
 BATCH = 100
+KEY_TAG = "millrace.key"
 
 
 class Tracking:
@@ -25,12 +26,23 @@ class Tracking:
     Args:
         storage: names the experiment and holds the database.
         params: of the command, flat.
+        name: of the run.
+        key: with one, runs of a command that was killed are found by it and go on.
 
     Everything happens on one thread beside the training: importing MLflow alone takes seconds.
     """
 
-    def __init__(self, storage: Storage, params: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        params: Mapping[str, str],
+        *,
+        name: str = "train",
+        key: str | None = None,
+    ) -> None:
         self.storage = storage
+        self.name = name
+        self.key = key
         self.is_failed = False
         self._queue = ThreadPoolExecutor(1, thread_name_prefix="tracking")
         self._client: MlflowClient | None = None
@@ -57,6 +69,10 @@ class Tracking:
     def log(self, model: str, metrics: Mapping[str, float], step: int) -> None:
         """Add points to a model's curves."""
         self._do(self._log, model, dict(metrics), step, int(time.time() * 1000))
+
+    def end(self, model: str, status: str) -> None:
+        """Close a model's run before the command ends; `status` is one of MLflow's words."""
+        self._do(self._end, model, status)
 
     def _do(self, action: Callable[..., None], *arguments: Any) -> None:
         future = self._queue.submit(self._unless_failed, action, *arguments)
@@ -85,14 +101,29 @@ class Tracking:
         from mlflow.entities import Param
 
         assert self._client is not None
-        tags = {"mlflow.runName": model or "train"}
+        tags = {"mlflow.runName": model or self.name}
         if model:
             tags["mlflow.parentRunId"] = self._runs[""]
+        if self.key is not None:
+            tags[KEY_TAG] = f"{self.key}/{model}"
+            if self._found(tags[KEY_TAG], model):
+                return
         run = self._client.create_run(self._experiment(), tags=tags)
         self._runs[model] = run.info.run_id
         entities = [Param(_name(key), value[:MAX_VALUE]) for key, value in params.items()]
         for begin in range(0, len(entities), BATCH):
             self._client.log_batch(run.info.run_id, params=entities[begin : begin + BATCH])
+
+    def _found(self, key: str, model: str) -> bool:
+        """Go on with the run that has the key; tell whether there is one."""
+        assert self._client is not None
+        runs = self._client.search_runs(
+            [self._experiment()], f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+        )
+        for run in runs:
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            self._runs[model] = run.info.run_id
+        return bool(runs)
 
     def _experiment(self) -> str:
         assert self._client is not None
@@ -113,8 +144,12 @@ class Tracking:
 
     def _terminate(self, status: str) -> None:
         assert self._client is not None
-        for run_id in reversed(self._runs.values()):
-            self._client.set_terminated(run_id, status)
+        for model in reversed(list(self._runs)):
+            self._end(model, status)
+
+    def _end(self, model: str, status: str) -> None:
+        assert self._client is not None
+        self._client.set_terminated(self._runs.pop(model), status)
 
 
 class ModelTracking:

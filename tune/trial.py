@@ -1,0 +1,128 @@
+"""One trial: a training without test figures or export that reports to Ray Tune."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+import torch
+
+from cluster.errors import InputError, input_error_in
+from cluster.storage import Storage
+from features.examples import Examples
+from train.config import ModelName, TrainSettings
+from train.loop import fit
+from train.plain import PlainRuntime
+from train.progress import Progress
+from train.runtime import Runtime
+from train.trainees import build_trainee, training_of
+from train.trainer import train_on_ray
+from tune.space import Drawn
+from tune.standing import Standing, StandingRuntime
+from tune.sweep import Sweep
+
+SCORE = "score"
+"""What Ray Tune maximises: the monitored figure with the sweep's sign."""
+EPOCH = "epoch"
+ORIGIN = "trial"
+"""The file of a Tune checkpoint; it names the trial that has the weights."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every worker of a trial runs; picklable."""
+
+    settings: TrainSettings
+    model: ModelName
+    storage: Storage
+    monitor: str
+
+    def __call__(self, runtime: Runtime) -> None:
+        """Train; the weights are of no further use."""
+        trainee = build_trainee(self.settings, self.model, Examples.open(self.storage))
+        standing = StandingRuntime(runtime, self.monitor)
+        position = fit(trainee, training_of(self.settings, self.model), standing)
+        if not standing.has_told:  # a trial that was over already when it was resumed
+            standing.tell(position)
+
+
+class Reporter:
+    """A listener that passes standings on to Ray Tune.
+
+    Args:
+        sweep: that the trial belongs to.
+        trial: whose checkpoints hold the weights.
+    """
+
+    def __init__(self, sweep: Sweep, trial: str) -> None:
+        self.sweep = sweep
+        self.trial = trial
+
+    def tell(self, progress: Progress) -> None:
+        """Report an epoch; Ray Tune may end the trial here."""
+        if not isinstance(progress, Standing):
+            return
+        if math.isnan(progress.figure):
+            raise InputError(f"tune.monitor: {self.sweep.monitor} is not a number")
+        metrics = {
+            SCORE: self.sweep.sign * progress.figure,
+            EPOCH: progress.epoch,
+            "curve": list(progress.curve),
+            "best_epoch": progress.best_epoch,
+            "is_over": progress.is_over,
+        }
+        self._report(metrics)
+
+    def fail(self, reason: str) -> None:
+        """Report that the values lead nowhere: the search learns to avoid them."""
+        ray.tune.report({SCORE: -math.inf, EPOCH: 0, "failed": " ".join(reason.split())})
+
+    def _report(self, metrics: dict[str, Any]) -> None:
+        if self.sweep.config.scheduler != "pbt":
+            ray.tune.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / ORIGIN).write_text(self.trial)
+            ray.tune.report(metrics, checkpoint=ray.tune.Checkpoint.from_directory(folder))
+
+
+def trainable(sweep: Sweep, cpus: int) -> Callable[[Drawn], None]:
+    """Return the function that Ray Tune calls with what it has drawn.
+
+    Args:
+        sweep: that the trials belong to.
+        cpus: of a worker, or of the trial itself where it has none.
+    """
+
+    def trial(config: Drawn) -> None:
+        own = ray.tune.get_context().get_trial_id()
+        reporter = Reporter(sweep, own)
+        try:
+            _train(sweep, config, cpus, reporter)
+        except Exception as error:
+            known = input_error_in(error)
+            if known is None:
+                raise
+            reporter.fail(str(known))
+
+    return trial
+
+
+def _train(sweep: Sweep, drawn: Drawn, cpus: int, reporter: Reporter) -> None:
+    settings = sweep.settings_of(drawn)
+    config = settings.train.model_copy(update={"cpus_per_worker": cpus})
+    training = Training(settings, sweep.model, sweep.storage, sweep.monitor)
+    checkpoints = sweep.checkpoints(reporter.trial)
+    if is_own_process(config.num_workers):
+        torch.set_num_threads(cpus)
+        training(PlainRuntime(checkpoints, reporter, use_gpu=config.use_gpu))
+    else:
+        train_on_ray(training, checkpoints, config, reporter)
+
+
+def is_own_process(num_workers: int) -> bool:
+    """Tell whether a trial trains in its own process: one worker alone has nobody to talk to."""
+    return num_workers <= 1
