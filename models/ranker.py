@@ -77,56 +77,67 @@ class Ranker(nn.Module):
 
     def user_side(self, inputs: Inputs) -> State:
         """Compute a state from the user inputs (batch, ...)."""
-        projected, mask = self._history(inputs)
-        parts = [
-            self.user(inputs["user_codes"], inputs["user_multi"], inputs["user_numbers"]),
-            self.context(inputs["context_codes"], None, inputs["context_numbers"]),
-            inputs["user_rates"],
-            self.attention.mean(projected, mask),
-        ]
-        user = self.user_projection(torch.cat(parts, dim=-1))
+        projected = self._projected([inputs[f"history_{name}"] for name in HISTORY_COLUMNS])
+        mask = torch.where(inputs["history_gaps"] > 0, 0.0, -math.inf)
+        user = self._user(inputs, self.attention.mean(projected, mask))
         rate_logits = self.heads.user_rates(inputs["user_rates"])
         return user, self.cross.user_side(user), projected, mask, rate_logits
 
     def item_side(self, state: State, inputs: Inputs) -> Tensor:
         """Return outputs (batch, n, tasks) of item inputs (batch, n, ...)."""
         user, crossed_user, projected, mask, rate_logits = state
-        item = self.item(inputs["item_codes"], inputs["item_multi"], inputs["item_numbers"])
+        item = self._item(inputs)
         attended = self.attention.item_side(projected, mask, item)
-        known = torch.cat([item, inputs["item_age"], inputs["item_rates"]], dim=-1)
-        items = torch.cat([self.item_projection(known), attended], dim=-1)
+        items = self._items(inputs, item, attended)
         features = self.mixture(self.cross.item_side(user, crossed_user, items))
         outputs: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
         return outputs
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return outputs (batch, tasks) of pairs: user and item inputs, row by row."""
-        items = {name: inputs[name].unsqueeze(1) for name in ITEM_INPUTS}
-        return self.item_side(self.user_side(inputs), items).squeeze(1)
+        """Return outputs (batch, tasks) of pairs: user and item inputs, row by row.
+
+        Equals the two steps, without their work on the histories' padding.
+        """
+        is_event = inputs["history_gaps"] > 0
+        owners, places = is_event.nonzero(as_tuple=True)
+        events = self._projected(
+            [inputs[f"history_{name}"][owners, places] for name in HISTORY_COLUMNS]
+        )
+        user = self._user(inputs, self.attention.means(events, owners, len(is_event)))
+        item = self._item(inputs)
+        items = self._items(inputs, item, self.attention.pairs(events, owners, item))
+        crossed = self.cross.item_side(user, self.cross.user_side(user), items.unsqueeze(1))
+        rate_logits = self.heads.user_rates(inputs["user_rates"])
+        item_rates = inputs["item_rates"].unsqueeze(1)
+        outputs: Tensor = self.heads(self.mixture(crossed), rate_logits, item_rates)
+        return outputs.squeeze(1)
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Return probabilities and seconds (batch, tasks) of pairs."""
         return self.heads.predictions(self(inputs))
 
-    def _history(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Project the history for attention (batch, length, ...), and mask its padding.
+    def _user(self, inputs: Inputs, history: Tensor) -> Tensor:
+        parts = [
+            self.user(inputs["user_codes"], inputs["user_multi"], inputs["user_numbers"]),
+            self.context(inputs["context_codes"], None, inputs["context_numbers"]),
+            inputs["user_rates"],
+            history,
+        ]
+        projected: Tensor = self.user_projection(torch.cat(parts, dim=-1))
+        return projected
 
-        The padding, most of a batch where histories are short, is skipped, except in programs,
-        whose shapes are fixed.
-        """
-        columns = [inputs[f"history_{name}"] for name in HISTORY_COLUMNS]
-        is_event = inputs["history_gaps"] > 0
-        mask = torch.where(is_event, 0.0, -math.inf)
-        if torch.compiler.is_exporting():
-            return self._projected(*columns), mask
-        rows = is_event.flatten().nonzero().squeeze(1)
-        events = self._projected(*(column.flatten(0, 1)[rows] for column in columns))
-        projected = events.new_zeros(is_event.numel(), events.shape[-1])
-        return projected.index_copy(0, rows, events).view(*is_event.shape, -1), mask
+    def _item(self, inputs: Inputs) -> Tensor:
+        embedded: Tensor = self.item(
+            inputs["item_codes"], inputs["item_multi"], inputs["item_numbers"]
+        )
+        return embedded
 
-    def _projected(
-        self, codes: Tensor, multi: Tensor, numbers: Tensor, gaps: Tensor, steps: Tensor
-    ) -> Tensor:
+    def _items(self, inputs: Inputs, item: Tensor, attended: Tensor) -> Tensor:
+        known = torch.cat([item, inputs["item_age"], inputs["item_rates"]], dim=-1)
+        return torch.cat([self.item_projection(known), attended], dim=-1)
+
+    def _projected(self, history: list[Tensor]) -> Tensor:
+        codes, multi, numbers, gaps, steps = history
         return self.attention.project(self.item(codes, multi, numbers), gaps, steps)
 
 

@@ -55,6 +55,35 @@ class TargetAttention(nn.Module):
         pooled: Tensor = weights[..., :-1] @ value
         return pooled
 
+    def pairs(self, events: Tensor, owners: Tensor, candidates: Tensor) -> Tensor:
+        """Pool for one candidate per history (batch, width): (batch, dim).
+
+        Equals `item_side` of single candidates, at the cost of the events that there are: most
+        histories of a batch are far shorter than its longest.
+
+        Args:
+            events: what `project` returned, (events, 3 * dim).
+            owners: the row of each event's history, (events,).
+            candidates: embedded.
+        """
+        added_key, key, value = events.chunk(3, dim=-1)
+        added_query, query = self.candidate(candidates)[owners].chunk(2, dim=-1)
+        hidden = torch.relu(added_query + added_key)
+        scores = (query * key).sum(-1) / math.sqrt(self.dim) + self.score(hidden).squeeze(-1)
+        nothing = scores.new_zeros(len(candidates))
+        highest = nothing.scatter_reduce(0, owners, scores.detach(), "amax")  # at least nothing's
+        weights = torch.exp(scores - highest[owners])
+        total = torch.exp(-highest).index_add(0, owners, weights)
+        weighted = (weights / total[owners]).unsqueeze(-1) * value
+        return weighted.new_zeros(len(candidates), self.dim).index_add(0, owners, weighted)
+
+    def means(self, events: Tensor, owners: Tensor, num_histories: int) -> Tensor:
+        """Return what `mean` does (num_histories, dim), of events as `pairs` takes them."""
+        values = events[..., -self.dim :]
+        totals = values.new_zeros(num_histories, self.dim).index_add(0, owners, values)
+        sizes = torch.bincount(owners, minlength=num_histories).clamp(min=1)
+        return totals / sizes.unsqueeze(-1)
+
     def mean(self, projected: Tensor, mask: Tensor) -> Tensor:
         """Return the mean value of each history (batch, dim), 0 of an empty one."""
         is_event = (mask == 0).to(projected.dtype)
