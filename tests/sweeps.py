@@ -1,11 +1,10 @@
 """Sweeps of the tiny world for tests: settings by their TOML, trials as Ray Tune describes them."""
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.config import checked
+from cluster.config import checked, read
 from cluster.storage import Storage
 from tests.conftest import TINY
 from tune.config import TuneSettings
@@ -32,11 +31,11 @@ when = { "models.ranker.mixture" = "mmoe" }
 """
 
 
-def sweep_of(text: str, root: Path) -> Sweep:
-    """Plan a sweep of the tiny world with more TOML."""
+def sweep_of(text: str, root: Path, *overrides: str) -> Sweep:
+    """Plan a sweep of the tiny world with more TOML and with overrides."""
     path = root / "tiny.toml"
     path.write_text(TINY.read_text() + text)
-    values = tomllib.loads(path.read_text())
+    values = read(path, overrides)
     settings = checked(TuneSettings, values, path)
     storage = Storage(str(root), settings.recommender)
     return Sweep(settings, values, path, storage, Space.of(settings), {"model": "tiny"})

@@ -20,6 +20,7 @@ from train.progress import Progress
 from train.runtime import Runtime
 from train.trainees import build_trainee, training_of
 from train.trainer import train_on_ray
+from tune.inheritance import Origin, inherit
 from tune.space import Drawn
 from tune.standing import Standing, StandingRuntime
 from tune.sweep import Sweep
@@ -27,8 +28,6 @@ from tune.sweep import Sweep
 SCORE = "score"
 """What Ray Tune maximises: the monitored figure with the sweep's sign."""
 EPOCH = "epoch"
-ORIGIN = "trial"
-"""The file of a Tune checkpoint; it names the trial that has the weights."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +73,21 @@ class Reporter:
             "best_epoch": progress.best_epoch,
             "is_over": progress.is_over,
         }
-        self._report(metrics)
+        if self.sweep.config.scheduler == "pbt":
+            self._report_to_population(metrics)
+        else:
+            ray.tune.report(metrics)
 
     def fail(self, reason: str) -> None:
         """Report that the values lead nowhere: the search learns to avoid them."""
         ray.tune.report({SCORE: -math.inf, EPOCH: 0, "failed": " ".join(reason.split())})
 
-    def _report(self, metrics: dict[str, Any]) -> None:
-        if self.sweep.config.scheduler != "pbt":
-            ray.tune.report(metrics)
-            return
+    def _report_to_population(self, metrics: dict[str, Any]) -> None:
+        """Report with a pointer to the weights; what is over is not overwritten by a better one."""
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / ORIGIN).write_text(self.trial)
-            ray.tune.report(metrics, checkpoint=ray.tune.Checkpoint.from_directory(folder))
+            Origin(self.trial, metrics[EPOCH]).write(Path(folder))
+            checkpoint = ray.tune.Checkpoint.from_directory(folder)
+            ray.tune.report({**metrics, "done": metrics["is_over"]}, checkpoint=checkpoint)
 
 
 def trainable(sweep: Sweep, cpus: int) -> Callable[[Drawn], None]:
@@ -116,6 +117,9 @@ def _train(sweep: Sweep, drawn: Drawn, cpus: int, reporter: Reporter) -> None:
     config = settings.train.model_copy(update={"cpus_per_worker": cpus})
     training = Training(settings, sweep.model, sweep.storage, sweep.monitor)
     checkpoints = sweep.checkpoints(reporter.trial)
+    wanted = Origin.wanted()
+    if wanted is not None and wanted.trial != reporter.trial:
+        inherit(sweep.checkpoints(wanted.trial), checkpoints, wanted.epoch)
     if is_own_process(config.num_workers):
         torch.set_num_threads(cpus)
         training(PlainRuntime(checkpoints, reporter, use_gpu=config.use_gpu))

@@ -1,0 +1,155 @@
+"""Sweeps on Ray Tune: they go on after a kill, and what they find is what training then gives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.config import ClusterConfig
+from cluster.session import WORKER_ENVIRONMENT, session
+from cluster.storage import Storage
+from cluster.tracking import tracking_uri
+from features.examples import Examples
+from tests.conftest import ROOT, TINY, run_command, succeed
+from tests.sweeps import sweep_of
+from tune.execution import carry_out
+from tune.sweep import Sweep
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow's models use what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    # Ray Train makes a DataContext, which warns of its own defaults.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
+
+SPACE = """
+[tune]
+model = "ranking"
+trials = 3
+concurrent_trials = 1
+scheduler = "none"
+
+[tune.space."train.ranking.learning_rate"]
+low = 1e-4
+high = 1e-2
+log = true
+"""
+MEMBERS = """
+[tune]
+model = "ranking"
+scheduler = "pbt"
+trials = 2
+concurrent_trials = 2
+[tune.pbt]
+quantile = 0.5
+[tune.space."train.ranking.learning_rate"]
+low = 1e-7
+high = 1e-3
+log = true
+"""
+WORKERS = """
+[tune]
+model = "retrieval"
+trials = 2
+scheduler = "none"
+concurrent_trials = 2
+[tune.space."models.two_tower.dropout"]
+low = 0.0
+high = 0.5
+"""
+
+
+@pytest.fixture
+def root(tiny_root: Path, tmp_path: Path) -> Path:
+    """A root of its own with the tiny world's prepared data."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "examples").symlink_to((tiny_root / "tiny" / "examples").resolve())
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with session(ClusterConfig(num_cpus=4, dashboard=True), WORKER_ENVIRONMENT):
+        yield
+
+
+def planned(text: str, root: Path, *overrides: str) -> Sweep:
+    sweep = sweep_of(text, root, *overrides)
+    return Sweep.of(sweep.settings, sweep.values, sweep.path, Examples.open(sweep.storage))
+
+
+def runs_of(root: Path) -> dict[str, Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri(Storage(str(root), "tiny")))
+    experiment = client.get_experiment_by_name("tiny")
+    assert experiment is not None
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def kill_after_first_trial(arguments: list[str]) -> str:
+    """Start a sweep, kill its driver once a trial is over, and return what it had said."""
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tune", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert driver.stderr is not None
+    said = []
+    for line in driver.stderr:
+        said.append(line)
+        if line.startswith("trial 2 running"):
+            break
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    return "".join(said)
+
+
+def test_a_killed_sweep_goes_on_and_its_best_config_trains_to_its_figure(root: Path) -> None:
+    config = root / "tiny.toml"
+    config.write_text(TINY.read_text() + SPACE)
+    arguments = [str(config), "--set", f"storage.root={root}", "--set", "cluster.num_cpus=2"]
+    said = kill_after_first_trial(arguments)
+    assert "trial 1 done  epoch 2" in said
+    resumed = run_command("tune", *arguments[1:], "--report", f"{root}/r.json", config=config)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "trial 1 running" not in resumed.stderr
+    report = json.loads((root / "r.json").read_text())
+    assert [trial["status"] for trial in report["trials"]] == ["done"] * 3
+    assert report["default"]["trial"] == 1
+    assert report["best"]["value"] == max(trial["value"] for trial in report["trials"])
+    runs = runs_of(root)
+    parent = runs["tune ranking"]
+    trials = [run for name, run in runs.items() if name.startswith("trial")]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+    assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
+    assert len(trials) == 3
+    best = root / "tiny" / "tuned" / "ranking" / "best.toml"
+    again = run_command("tune", *arguments[1:], config=config)
+    assert again.returncode == 0
+    assert "trial" not in again.stderr
+    succeed("train", ["--only", "ranking", "--set", f"storage.root={root}"], config=best)
+    trained = json.loads((root / "tiny" / "trained" / "ranking" / "manifest.json").read_text())
+    assert trained["validation"] == pytest.approx(report["best"]["value"], rel=1e-6)
+
+
+def test_a_member_of_a_population_goes_on_from_the_better_ones_weights(
+    cluster: None, root: Path
+) -> None:
+    sweep = planned(MEMBERS, root, "train.ranking.epochs=4", "train.ranking.patience=4")
+    manifest = carry_out(sweep)
+    curves = [trial["curve"] for trial in manifest["trials"]]
+    assert [len(curve) for curve in curves] == [4, 4]
+    assert curves[0][0] == curves[1][0]
+
+
+def test_trials_at_a_time_have_workers_of_their_own(cluster: None, root: Path) -> None:
+    sweep = planned(WORKERS, root, "train.num_workers=2", "train.retrieval.epochs=2")
+    manifest = carry_out(sweep)
+    assert [trial["status"] for trial in manifest["trials"]] == ["done", "done"]
+    assert all(trial["reason"] is None for trial in manifest["trials"])
