@@ -16,10 +16,11 @@ from models.two_tower_export import export_two_tower
 from models.two_tower_loss import TwoTowerLoss
 from train.config import TrainSettings
 from train.objective import Batch
+from train.rankings import chunk_of, rankings
 from train.retrieval_batches import RetrievalBatches
 from train.retrieval_metrics import means
 from train.retrieval_queries import Queries, Questions
-from train.retrieval_report import chunk_of, rankings, retrieval_report, write_predictions
+from train.retrieval_report import retrieval_report, write_predictions
 
 ITEM_CHUNK = 8_192
 EXAMPLE_QUERIES = 2

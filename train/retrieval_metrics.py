@@ -6,6 +6,8 @@ import numpy.typing as npt
 NUM_RANKED = 100
 """Length of the lists that figures and predictions are made of."""
 
+EXPOSURE_LENGTHS = (10, 100)
+
 PerUser = dict[str, npt.NDArray[np.float64]]
 
 
@@ -42,6 +44,35 @@ def means(per_user: PerUser) -> dict[str, float | None]:
         known = values[~np.isnan(values)]
         averages[name] = float(known.mean()) if len(known) else None
     return averages
+
+
+def exposure(ranked: npt.NDArray[np.int64], num_items: int) -> dict[str, float | None]:
+    """Tell how the lists spread over the catalogue.
+
+    Accuracy alone would not notice a model that shows everybody the same few items.
+
+    Args:
+        ranked: item rows (n, NUM_RANKED) from 1, best first, 0 where there are fewer.
+        num_items: size of the catalogue.
+
+    Returns:
+        coverage@k, the share of the catalogue that occurs in some list's first k; and gini@k, the
+        Gini coefficient of how often each item does: 0 for all alike, towards 1 for a single one.
+        None without lists.
+    """
+    figures: dict[str, float | None] = {}
+    for k in EXPOSURE_LENGTHS:
+        shown = np.bincount(ranked[:, :k].ravel(), minlength=num_items + 1)[1:]
+        is_defined = bool(shown.any())
+        figures[f"coverage@{k}"] = float((shown > 0).mean()) if is_defined else None
+        figures[f"gini@{k}"] = _gini(shown) if is_defined else None
+    return figures
+
+
+def _gini(counts: npt.NDArray[np.int64]) -> float:
+    n = len(counts)
+    ranks = np.arange(1, n + 1)
+    return float((2 * ranks - n - 1) @ np.sort(counts) / (n * counts.sum()))
 
 
 def _hits(

@@ -26,12 +26,13 @@ def tables(report: Report) -> str:
 def _tables(report: Report) -> Iterator[Table]:
     if "retrieval" in report:
         yield _retrieval(report["retrieval"])
+        yield from _exposure(report["retrieval"])
     if "ranking" in report:
         yield _ranking(report["ranking"], report.get("ranking_floor", {}))
 
 
 def _retrieval(methods: dict[str, dict[str, float]]) -> Table:
-    names = list(dict.fromkeys(name for figures in methods.values() for name in figures))
+    names = [name for name in _names(methods) if not _is_exposure(name)]
     best = {n: max(f.get(n, -math.inf) for f in methods.values()) for n in names}
     table = _table("retrieval on the test split (* best)", "method")
     for name in names:
@@ -42,8 +43,28 @@ def _retrieval(methods: dict[str, dict[str, float]]) -> Table:
     return table
 
 
+def _exposure(methods: dict[str, dict[str, float]]) -> Iterator[Table]:
+    names = [name for name in _names(methods) if _is_exposure(name)]
+    if not names:
+        return
+    table = _table("retrieval: share of the catalogue shown to anybody, and how unevenly", "method")
+    for name in names:
+        table.add_column(name, justify="right")
+    for method, figures in methods.items():
+        table.add_row(method, *(_cell(figures.get(name)) for name in names))
+    yield table
+
+
+def _is_exposure(name: str) -> bool:
+    return name.startswith(("coverage@", "gini@"))
+
+
+def _names(rows: dict[str, dict[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for figures in rows.values() for name in figures))
+
+
 def _ranking(tasks: dict[str, dict[str, float]], floors: dict[str, dict[str, float]]) -> Table:
-    names = list(dict.fromkeys(name for figures in tasks.values() for name in figures))
+    names = _names(tasks)
     has_floor = {name for figures in floors.values() for name in figures}
     table = _table("ranking on the test split (floor: sum of rate logits)", "task")
     for name in names:

@@ -19,7 +19,7 @@ EXAMPLES = {"id": "prepared", "dataset": {"users": 2, "items": 3, "events": 4, "
 METRICS: dict[ModelName, dict[str, Any]] = {
     "retrieval": {
         "retrieval": {
-            "two_tower": {"hit_rate@10": 0.5, "ndcg@10": 0.4},
+            "two_tower": {"hit_rate@10": 0.5, "ndcg@10": 0.4, "coverage@10": 0.7, "gini@10": 0.6},
             "popular": {"hit_rate@10": 0.3, "ndcg@10": 0.45},
         },
         "slices": {"new_users": {"retrieval": {"two_tower": {"hit_rate@10": 0.1}}, "users": 1}},
@@ -116,8 +116,11 @@ def test_tables_set_models_beside_floors(orders: list[Order]) -> None:
     for order in orders:
         publish(order)
     text = tables(report(EXAMPLES, orders))
-    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
-    assert rows["two_tower"] == ["0.5000*", "0.4000"]
-    assert rows["popular"] == ["0.3000", "0.4500*"]
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    assert ["two_tower", "0.5000*", "0.4000"] in lines
+    assert ["popular", "0.3000", "0.4500*"] in lines
+    assert ["two_tower", "0.7000", "0.6000"] in lines
+    assert ["popular", "-", "-"] in lines
+    rows = {first: others for first, *others in lines}
     assert rows["click"] == ["0.7500", "0.7000", "0.0100", "-", "-", "-"]
     assert rows["watch_time"] == ["-", "-", "-", "9.0000", "0.6000", "0.5500"]

@@ -11,12 +11,13 @@ from features.examples import Examples
 from models.config import ModelsConfig, TwoTowerConfig
 from tests.toy_retrieval import HISTORY, ITEMS, NEW_ITEM, Event, toy_examples
 from train.config import RetrievalTraining, TrainConfig, TrainSettings
+from train.rankings import rankings
 from train.retrieval import RetrievalTrainee
-from train.retrieval_metrics import NUM_RANKED, means, retrieval_metrics
+from train.retrieval_metrics import NUM_RANKED, exposure, means, retrieval_metrics
 from train.retrieval_queries import Queries, Questions
-from train.retrieval_report import rankings
 
 FIGURES = {"hit_rate@10", "ndcg@10", "recall@20", "ndcg@20", "recall@100"}
+EXPOSURE = {"coverage@10", "coverage@100", "gini@10", "gini@100"}
 
 
 def cycling_users(num_users: int) -> list[list[Event]]:
@@ -73,7 +74,7 @@ def test_it_learns_the_order_that_popularity_cannot_know(
 ) -> None:
     report = trainee.evaluate(tmp_path / "retrieval.parquet")
     assert set(report["retrieval"]) == {"two_tower", "popular", "popular_recent", "co_occurrence"}
-    assert all(set(figures) == FIGURES for figures in report["retrieval"].values())
+    assert all(set(figures) == FIGURES | EXPOSURE for figures in report["retrieval"].values())
     two_tower, popular = (report["retrieval"][name]["ndcg@10"] for name in ("two_tower", "popular"))
     assert two_tower > 0.8
     assert two_tower > popular + 0.3
@@ -100,6 +101,7 @@ def test_the_report_follows_from_its_predictions(
         targets += [(k, rows[item]) for item in chosen]
     query, items = np.asarray(targets).T
     figures = means(retrieval_metrics(ranked, query, items.astype(np.int32)))
+    figures |= exposure(ranked, examples.catalogue.num_items)
     assert figures == pytest.approx(report["retrieval"]["two_tower"])
 
 
@@ -110,6 +112,14 @@ def test_slices_tell_of_users_and_items_that_training_had_none_of(
     for name in ("new_users", "new_items"):
         assert (slices[name]["users"], slices[name]["targets"]) == (1, 1)
         assert set(slices[name]["retrieval"]["two_tower"]) == FIGURES
+
+
+def test_slices_tell_of_users_by_the_length_of_their_history(
+    trainee: RetrievalTrainee, tmp_path: Path
+) -> None:
+    slices = trainee.evaluate(tmp_path / "retrieval.parquet")["slices"]
+    users = {name: figures["users"] for name, figures in slices.items() if "history" in name}
+    assert users == {"history_0": 1, "history_1_3": 0, "history_4_20": 46, "history_over_20": 0}
 
 
 class Constant:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.retrieval_metrics import NUM_RANKED, means, retrieval_metrics
+from train.retrieval_metrics import NUM_RANKED, exposure, means, retrieval_metrics
 
 
 def by_definition(ranked: list[int], targets: set[int]) -> dict[str, float]:
@@ -62,3 +62,35 @@ def test_no_targets_at_all_have_no_means() -> None:
     nothing = np.zeros((0, NUM_RANKED), np.int64)
     figures = retrieval_metrics(nothing, np.zeros(0, np.int64), np.zeros(0, np.int32))
     assert set(means(figures).values()) == {None}
+
+
+def test_lists_that_are_all_the_same_cover_little_and_lie_far_from_equal() -> None:
+    same = np.tile(np.arange(1, NUM_RANKED + 1), (40, 1))
+    figures = exposure(same, num_items=1000)
+    assert figures["coverage@10"] == pytest.approx(0.01)
+    assert figures["coverage@100"] == pytest.approx(0.1)
+    assert figures["gini@10"] == pytest.approx(0.99)
+    assert figures["gini@100"] == pytest.approx(0.9)
+
+
+def test_lists_that_show_everything_alike_cover_all_and_are_equal() -> None:
+    rolled = np.stack([np.roll(np.arange(1, NUM_RANKED + 1), k) for k in range(NUM_RANKED)])
+    figures = exposure(rolled, num_items=NUM_RANKED)
+    assert figures["coverage@10"] == figures["coverage@100"] == 1.0
+    assert figures["gini@10"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_gini_is_the_mean_difference_between_two_items() -> None:
+    """The definition: mean absolute difference over twice the mean; padding shows nothing."""
+    ranked = np.zeros((3, NUM_RANKED), np.int64)
+    ranked[:, 0], ranked[0, 1], ranked[1, 1] = 1, 2, 3
+    shown = np.asarray([3, 1, 1, 0])
+    difference = np.abs(shown[:, None] - shown).mean()
+    assert exposure(ranked, num_items=4)["gini@10"] == pytest.approx(
+        difference / (2 * shown.mean())
+    )
+
+
+def test_no_lists_have_no_exposure() -> None:
+    nothing = np.zeros((0, NUM_RANKED), np.int64)
+    assert set(exposure(nothing, num_items=5).values()) == {None}
