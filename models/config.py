@@ -8,6 +8,8 @@ from cluster.config import Section
 
 MIN_TEMPERATURE = 0.025
 
+EncoderName = Literal["mean", "transformer", "hstu"]
+
 
 class TwoTowerConfig(Section):
     """`[models.two_tower]`."""
@@ -16,8 +18,11 @@ class TwoTowerConfig(Section):
     """Width of the user tower and of both towers' vectors."""
     attribute_dim: int = Field(default=16, ge=1)
     """Width of one attribute's embedding; item ids have the full width."""
-    layers: int = Field(default=2, ge=0)
-    """Transformer blocks of the user tower; 0 pools the history's mean."""
+    encoder: EncoderName = "transformer"
+    """How the user tower reads a history: gated causal transformer, HSTU's pointwise attention, or
+    the plain mean of its events."""
+    layers: int = Field(default=2, ge=1)
+    """Blocks of the encoder; the mean has none."""
     heads: int = Field(default=4, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -18,13 +18,36 @@ class SoftmaxRows:
 
     Shapes: `targets` (rows,) int64 item columns; `weights` (rows,) float32; `offsets` (items,)
     float32, added to an item's logit where it is not the row's target. `chunk` is the number of
-    rows that are computed together; None chooses it by the device.
+    rows that are computed together; None chooses it by the device. Items that are `barred` in a
+    row are left out of its softmax.
     """
 
     targets: Tensor
     weights: Tensor
     offsets: Tensor
     chunk: int | None = None
+    barred: "Barred | None" = None
+
+
+@dataclass(frozen=True)
+class Barred:
+    """Items that do not compete in a row, as an answer would not hold them: what a user had.
+
+    Rows share lists: row k is barred from the first `counts[k]` entries of list `lists[k]`, but for
+    its own target. Shapes: `columns` (lists, n) int64 item columns, below 0 for none; `lists`,
+    `counts` (rows,) int64.
+    """
+
+    columns: Tensor
+    lists: Tensor
+    counts: Tensor
+
+    def hide(self, logits: Tensor, targets: Tensor, part: slice) -> None:
+        """Set a chunk's barred logits to minus infinity, and perhaps those of its targets."""
+        columns = self.columns[self.lists[part]]
+        places = torch.arange(columns.shape[1], device=columns.device)
+        is_barred = (places < self.counts[part, None]) & (columns >= 0)
+        logits.scatter_(1, torch.where(is_barred, columns, targets), -torch.inf)
 
 
 def softmax_loss(queries: Tensor, items: Tensor, *, scale: Tensor, rows: SoftmaxRows) -> Tensor:
@@ -86,7 +109,10 @@ def _gradients(
     for begin in range(0, len(queries), size):
         part = slice(begin, begin + size)
         target, weights = rows.targets[part, None], rows.weights[part, None].to(queries.dtype)
-        logits = (left[part] @ right.T).scatter_(1, target, own[part, None].to(dtype))
+        logits = left[part] @ right.T
+        if rows.barred is not None:
+            rows.barred.hide(logits, target, part)
+        logits.scatter_(1, target, own[part, None].to(dtype))
         shares = torch.softmax(logits, 1)
         loss -= (weights * _log(shares.gather(1, target).to(queries.dtype))).sum()
         query_gradient[part] = (shares @ columns).to(queries.dtype) * (weights * scale)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from features.assembly import GAP_ROWS
 from features.schema import Schema
 from models.config import MIN_TEMPERATURE, TwoTowerConfig
+from models.dropout import Dropout
 from models.embedding import EmbeddingTable, FeatureEmbedding
-from models.transformer import CausalTransformer
+from models.history_encoder import HistoryEncoder
 
 USER_TOWER_INPUTS = (
     "user_codes",
@@ -78,7 +79,8 @@ class TwoTower(nn.Module):
         super().__init__()
         self.items = ItemEncoder(schema, config)
         self.steps = EmbeddingTable(GAP_ROWS, config.dim)
-        self.history = CausalTransformer(
+        self.history = HistoryEncoder(
+            config.encoder,
             config.dim,
             layers=config.layers,
             heads=config.heads,
@@ -137,7 +139,7 @@ class Join(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.hidden = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(2 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, features: Tensor) -> Tensor:
         """Join states (..., dim) and features (..., width): (..., dim)."""

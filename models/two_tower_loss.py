@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import Barred, SoftmaxRows, softmax_loss
 from models.two_tower import TwoTower
 
 
@@ -13,7 +13,8 @@ class TwoTowerLoss(nn.Module):
     candidates: `targets` (k,) item numbers below c, `weights` (k,), `target_rows` (k,) windows,
     `target_states` (k,) events read before the target, `context_codes`, `context_numbers`
     (k, columns), `history`, `history_steps` (w, t), `user_codes`, `user_multi`, `user_numbers`
-    (w, ...), `offsets` (c,), `item_codes`, `item_multi`, `item_numbers` (n, ...).
+    (w, ...), `offsets` (c,), `item_codes`, `item_multi`, `item_numbers` (n, ...). Where answers
+    leave out what a user had, `barred` (w, t) are the history's numbers, -1 for no candidate.
     """
 
     def __init__(self, model: TwoTower) -> None:
@@ -31,6 +32,14 @@ class TwoTowerLoss(nn.Module):
             model.embed_contexts(batch),
         )
         items = model.item_vectors(encoded[: len(batch["offsets"])])
-        rows = SoftmaxRows(batch["targets"], batch["weights"], batch["offsets"])
+        rows = SoftmaxRows(
+            batch["targets"], batch["weights"], batch["offsets"], barred=_barred(batch)
+        )
         loss = softmax_loss(users, items, scale=model.scale, rows=rows)
         return loss, {"temperature": 1.0 / model.scale.detach()}
+
+
+def _barred(batch: dict[str, Tensor]) -> Barred | None:
+    if "barred" not in batch:
+        return None
+    return Barred(batch["barred"], batch["target_rows"], batch["target_states"])

@@ -52,6 +52,11 @@ class RetrievalTraining(ModelTraining):
     """`[train.retrieval]`: the two-tower model; `batch_size` counts windows of timelines."""
 
     batch_size: int = Field(default=128, ge=1)
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """Of the layers; `muon` turns the history encoder's matrices by orthogonalised momentum, which
+    learns from a step what AdamW learns from several; everything else is AdamW's."""
+    matrix_learning_rate: float = Field(default=0.02, gt=0)
+    """Of those matrices, with the same warm-up and decay as `learning_rate`."""
     full_softmax_items: int = Field(default=20_000, ge=0)
     """Up to so many items the softmax is over all of them; above, over a sample."""
     num_negatives: int = Field(default=4_096, ge=1)

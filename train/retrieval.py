@@ -15,6 +15,7 @@ from models.two_tower import ItemTower, TwoTower, UserTower
 from models.two_tower_export import export_two_tower
 from models.two_tower_loss import TwoTowerLoss
 from train.config import TrainSettings
+from train.muon import Muon
 from train.objective import Batch
 from train.rankings import chunk_of, rankings
 from train.retrieval_batches import RetrievalBatches
@@ -45,19 +46,30 @@ class RetrievalTrainee:
         self._batches = RetrievalBatches(examples, self.training, exclude_seen=self.exclude_seen)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Build AdamW; only matrices of the layers decay."""
-        tables = {id(m.weight) for m in self.model.modules() if isinstance(m, EmbeddingTable)}
+        """Build AdamW or Muon; only matrices of the layers decay."""
+        training = self.training
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        decaying = [p for p in parameters if p.ndim > 1 and id(p) not in tables]
-        others = [p for p in parameters if p.ndim <= 1 or id(p) in tables]
-        return torch.optim.AdamW(
-            [
-                {"params": decaying, "weight_decay": self.training.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=self.training.learning_rate,
-            fused=True,
-        )
+        tables = {id(m.weight) for m in self.model.modules() if isinstance(m, EmbeddingTable)}
+        turned = self._block_matrices() if training.optimizer == "muon" else []
+        apart = tables | {id(p) for p in turned}
+        groups = [
+            {
+                "params": [p for p in parameters if p.ndim > 1 and id(p) not in apart],
+                "weight_decay": training.weight_decay,
+            },
+            {
+                "params": [p for p in parameters if p.ndim <= 1 or id(p) in tables],
+                "weight_decay": 0.0,
+            },
+        ]
+        if not turned:
+            return torch.optim.AdamW(groups, lr=training.learning_rate, fused=True)
+        rates = (training.learning_rate, training.matrix_learning_rate)
+        return Muon(turned, groups, rate=rates[0], matrix_rate=rates[1])
+
+    def _block_matrices(self) -> list[torch.nn.Parameter]:
+        layers = self.two_tower.history.modules()
+        return [m.get_parameter("weight") for m in layers if isinstance(m, torch.nn.Linear)]
 
     def num_steps(self, num_workers: int) -> int:
         """Return the steps of an epoch."""

@@ -77,6 +77,7 @@ class RetrievalBatches:
         candidate_rows, offsets = self.candidates.draw(targets, rng)
         item_rows = self._number(candidate_rows, history)
         users = self.examples.users.take(events.users)
+        numbers = self._local[history]
         return {
             "targets": self._local[targets],
             "weights": weights[rows, columns],
@@ -84,12 +85,13 @@ class RetrievalBatches:
             "target_states": events.num_earlier[rows, columns],
             "context_codes": events.context_codes[rows, columns].astype(np.int64),
             "context_numbers": events.context_numbers[rows, columns],
-            "history": self._local[history],
+            "history": numbers,
             "history_steps": self._steps(events),
             "user_codes": users.codes.astype(np.int64),
             "user_multi": users.multi.astype(np.int64),
             "user_numbers": users.numbers,
             "offsets": offsets,
+            **self._barred(numbers, history > 0, len(candidate_rows)),
             **Assembler.static_item_inputs(self.examples.catalogue.encoded.take(item_rows)),
         }
 
@@ -110,6 +112,14 @@ class RetrievalBatches:
         item_rows = np.concatenate([candidate_rows, others[others > 0]])
         self._local[item_rows] = np.arange(len(item_rows))
         return item_rows
+
+    def _barred(
+        self, numbers: Index, is_real: npt.NDArray[np.bool_], num_candidates: int
+    ) -> Inputs:
+        """What a user had is no wrong answer where answers leave it out."""
+        if not self.exclude_seen:
+            return {}
+        return {"barred": np.where(is_real & (numbers < num_candidates), numbers, -1)}
 
     def _weights(
         self, timestamps: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]

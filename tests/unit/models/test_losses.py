@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import Barred, SoftmaxRows, softmax_loss
 
 ROWS, ITEMS, DIM = 37, 19, 8
 
@@ -121,3 +121,34 @@ def test_a_gpu_gives_the_loss_and_gradients_of_a_cpu(precision: str, tolerance: 
         results.append((loss.cpu(), gradient.cpu()))
     for cpu, cuda in zip(*results, strict=True):
         torch.testing.assert_close(cuda, cpu, rtol=tolerance, atol=tolerance * float(cpu.norm()))
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_barred_items_compete_in_no_row_but_their_own(chunk: int) -> None:
+    """Lists are shared; a row sees the first of its list, and its target counts even if barred."""
+    queries, items = unit(4, 1), unit(ITEMS, 2)
+    rows = SoftmaxRows(
+        targets=torch.tensor([5, 6, 7, 3]),
+        weights=torch.ones(4),
+        offsets=torch.zeros(ITEMS),
+        chunk=chunk,
+        barred=Barred(
+            columns=torch.tensor([[1, 2, -1, 4], [3, 3, 0, 9]]),
+            lists=torch.tensor([0, 0, 1, 1]),
+            counts=torch.tensor([0, 4, 2, 3]),
+        ),
+    )
+    hidden = [[], [1, 2, 4], [3], [0]]
+    scale = torch.tensor(20.0, requires_grad=True)
+    logits = scale * queries @ items.T
+    mask = torch.zeros(4, ITEMS)
+    for row, columns in enumerate(hidden):
+        mask[row, columns] = -torch.inf
+    plain = torch.nn.functional.cross_entropy(logits + mask, rows.targets, reduction="sum")
+    loss = softmax_loss(queries, items, scale=scale, rows=rows)
+    inputs = (queries, items, scale)
+    torch.testing.assert_close(loss, plain, rtol=2e-5, atol=2e-5)
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, inputs), torch.autograd.grad(plain, inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)

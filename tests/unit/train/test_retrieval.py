@@ -147,13 +147,23 @@ def test_figures_do_not_depend_on_the_precision_of_training(trainee: RetrievalTr
 
 
 def test_weights_decay_but_tables_and_biases_do_not(examples: Examples) -> None:
-    trainee = RetrievalTrainee(settings_of(weight_decay=0.5), examples)
+    trainee = RetrievalTrainee(settings_of(weight_decay=0.5, optimizer="adamw"), examples)
     decaying, others = trainee.optimizer().param_groups
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
     count = sum(len(group["params"]) for group in (decaying, others))
     assert count == len(list(trainee.model.parameters()))
     table = trainee.two_tower.items.ids.weight
     assert any(parameter is table for parameter in others["params"])
+
+
+def test_muon_turns_the_blocks_matrices_alone(examples: Examples) -> None:
+    trainee = RetrievalTrainee(settings_of(optimizer="muon"), examples)
+    turned, *others = trainee.optimizer().param_groups
+    names = {id(p): name for name, p in trainee.two_tower.named_parameters()}
+    assert all(names[id(p)].startswith("history.blocks") for p in turned["params"])
+    assert {p.ndim for p in turned["params"]} == {2}
+    count = sum(len(group["params"]) for group in (turned, *others))
+    assert count == len(list(trainee.model.parameters()))
 
 
 def test_exported_towers_give_the_vectors_that_were_judged(

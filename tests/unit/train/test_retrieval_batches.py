@@ -119,3 +119,15 @@ def test_a_user_of_one_event_is_a_cold_start_example(tmp_path: Path) -> None:
     batch = next(batches_of(examples).epoch(0, 0, 1))
     assert batch["history"].shape == (2, 0)
     assert batch["target_states"].tolist() == [0, 0]
+
+
+def test_what_a_user_had_is_barred_only_where_answers_leave_it_out(tmp_path: Path) -> None:
+    timeline = [Event(3, 10), Event(5, 20), Event(3, 30), Event(7, 40)]
+    examples = toy_examples(tmp_path, [timeline], partitions=1)
+    for exclude_seen in (True, False):
+        batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=exclude_seen)
+        batch = batches.batch(batches.windows, np.random.default_rng(0))
+        assert ("barred" in batch) == exclude_seen
+        if exclude_seen:
+            assert batch["barred"].tolist() == batch["history"].tolist()
+            assert (batch["barred"] < len(batch["offsets"])).all()
