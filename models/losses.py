@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**26}
-"""Logits that are held at once: on a CPU what its caches hold."""
+CHUNK_LOGITS = {"cpu": 2**21, "cuda": 2**26}
+"""Logits that are held at once: on a CPU about what its caches hold."""
 BIAS_COLUMNS = {"cpu": 2, "cuda": 8}
 """Columns by which products carry the offsets: two are used; tensor cores want multiples of 8."""
 
@@ -97,28 +97,32 @@ def _gradients(
     The softmax pulls every row towards the mean of the items by probability, the target pushes
     it away: the second half is exact and needs no matrix.
     """
-    weighted = queries * (rows.weights.to(queries.dtype) * scale)[:, None]
-    own_items = items[rows.targets]
-    offsets = rows.offsets.to(queries.dtype) - scale
+    num_items = len(items)
+    weights = (rows.weights.to(queries.dtype) * scale)[:, None]
+    pulls, own_items = queries * weights, items[rows.targets]
     own = ((queries * own_items).sum(1) - 1.0) * scale
+    offsets = rows.offsets.to(queries.dtype) - scale
     left, right = _with_offsets(queries * scale, items, offsets, dtype)
-    columns, pulls = right[:, : items.shape[1]], weighted.to(dtype)
-    query_gradient, item_pull = torch.empty_like(queries), torch.zeros_like(items.T)
-    loss = queries.new_zeros(())
-    size = rows.chunk or max(1, CHUNK_LOGITS[queries.device.type] // max(1, len(items)))
+    columns, low_own, low_pulls = right[:, : items.shape[1]], own.to(dtype), pulls.to(dtype)
+    size = rows.chunk or max(1, CHUNK_LOGITS[queries.device.type] // max(1, num_items))
+    places = torch.arange(len(queries), device=queries.device) % size * num_items + rows.targets
+    shares_of_own = torch.empty_like(own)
+    query_gradient, item_gradient = torch.empty_like(queries), items.new_zeros(items.shape[::-1])
     for begin in range(0, len(queries), size):
         part = slice(begin, begin + size)
-        target, weights = rows.targets[part, None], rows.weights[part, None].to(queries.dtype)
         logits = left[part] @ right.T
         if rows.barred is not None:
-            rows.barred.hide(logits, target, part)
-        logits.scatter_(1, target, own[part, None].to(dtype))
+            rows.barred.hide(logits, rows.targets[part, None], part)
+        logits.view(-1)[places[part]] = low_own[part]
         shares = torch.softmax(logits, 1)
-        loss -= (weights * _log(shares.gather(1, target).to(queries.dtype))).sum()
-        query_gradient[part] = (shares @ columns).to(queries.dtype) * (weights * scale)
-        item_pull += pulls[part].T @ shares
-    query_gradient -= own_items * (rows.weights.to(queries.dtype) * scale)[:, None]
-    item_gradient = item_pull.T.contiguous().index_add_(0, rows.targets, weighted, alpha=-1)
+        shares_of_own[part] = shares.view(-1)[places[part]]
+        query_gradient[part] = shares @ columns
+        item_gradient += low_pulls[part].T @ shares
+    # A share below the smallest number counts as that: the loss stays finite.
+    smallest = torch.finfo(own.dtype).tiny
+    loss = -(rows.weights.to(own.dtype) * shares_of_own.clamp_(min=smallest).log_()).sum()
+    query_gradient.sub_(own_items).mul_(weights)
+    item_gradient = item_gradient.T.contiguous().index_add_(0, rows.targets, pulls, alpha=-1)
     return loss, query_gradient, item_gradient
 
 
@@ -133,11 +137,6 @@ def _with_offsets(
     right[:, items.shape[1]] = high
     right[:, items.shape[1] + 1] = torch.where(high.isfinite(), offsets - high, 0.0)
     return left, right
-
-
-def _log(shares: Tensor) -> Tensor:
-    """A share below the smallest number counts as that: the loss stays finite."""
-    return shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
 
 
 def _product_dtype(queries: Tensor) -> torch.dtype:
