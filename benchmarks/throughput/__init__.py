@@ -1,0 +1,1 @@
+"""The parts of the training throughput benchmark: rivals, ours, the limit, and their rounds."""

@@ -1,0 +1,134 @@
+"""Ours: the project's tables, softmax and training loop on the benchmark's model and data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.throughput.common import LEARNING_RATE
+from benchmarks.throughput.rounds import connect, timed
+from benchmarks.throughput.towers import TEMPERATURE, Towers
+from benchmarks.throughput.world import Batch, Sizes, World
+from models.embedding import EmbeddingTable
+from models.losses import SoftmaxRows, softmax_loss
+from train.checkpoints import State
+from train.config import ModelTraining
+from train.loop import fit
+from train.progress import Listener
+from train.runtime import Runtime
+
+TABLE_LEARNING_RATE = 0.05
+ENDLESS = 10**9
+
+
+class MillraceTwoTower(nn.Module):
+    """Both towers over our tables; returns the chunked softmax loss over the candidates."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.users = EmbeddingTable(sizes.users, sizes.dim)
+        self.items = EmbeddingTable(sizes.items, sizes.dim)
+        self.towers = Towers(sizes)
+        self.losses = [torch.zeros(())]
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Batch]:
+        """Score the users against the step's candidates."""
+        history = self.items.pooled(batch["histories"], torch.ones_like(batch["histories"]) > 0)
+        users = self.towers.users(torch.cat([self.users.rows(batch["users"]), history], 1))
+        items = self.towers.items(self.items.rows(batch["candidates"]))
+        weights = torch.full((len(users),), 1.0 / len(users))
+        rows = SoftmaxRows(batch["positions"], weights, torch.zeros(len(items)))
+        loss = softmax_loss(users, items, scale=torch.tensor(1.0 / TEMPERATURE), rows=rows)
+        self.losses[0] = loss.detach()
+        return loss, {}
+
+
+class Rounds:
+    """The objective of an endless epoch that trains as many steps as the benchmark asks for."""
+
+    monitor = "none"
+
+    def __init__(self, address: str, name: str, world: World) -> None:
+        self.address = address
+        self.name = name
+        self.world = world
+        self.two_tower = MillraceTwoTower(world.sizes)
+        self.model: nn.Module = self.two_tower
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam over the towers."""
+        return torch.optim.Adam(self.two_tower.towers.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def num_steps(self, num_workers: int) -> int:
+        """Return more than will be asked for."""
+        return ENDLESS
+
+    def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
+        """Yield batches on demand."""
+        connection = connect(self.address, self.name, rank)
+        batches = self.world.batches(rank, num_workers)
+        yield from timed(connection, batches, self.two_tower.losses)
+
+    def validate(self) -> dict[str, float]:
+        """Compute nothing."""
+        return {self.monitor: 0.0}
+
+
+@dataclass(frozen=True)
+class TrainMillrace:
+    """What every worker runs, under Ray Train and under torchrun; picklable."""
+
+    address: str
+    name: str
+    world_path: Path
+    training: ModelTraining
+
+    def __call__(self, runtime: Runtime) -> None:
+        """Train with the project's loop as often as asked."""
+        torch.manual_seed(0)
+        objective = Rounds(self.address, self.name, World(self.world_path))
+        fit(objective, self.training, Unsaved(runtime))
+
+
+class Unsaved:
+    """A runtime that keeps no checkpoints.
+
+    Args:
+        runtime: does everything else.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.rank = runtime.rank
+        self.num_workers = runtime.num_workers
+        self.device = runtime.device
+        self.listener: Listener = runtime.listener
+        self._runtime = runtime
+
+    def restore(self) -> State | None:
+        """Return None: every run begins anew."""
+        return None
+
+    def report(self, figures: dict[str, float], state: State) -> None:
+        """Keep nothing."""
+
+    def agree(self, value: float) -> float:
+        """Return rank 0's value to every worker."""
+        return self._runtime.agree(value)
+
+    def mean(self, value: float) -> float:
+        """Return the mean of the workers' values to every worker."""
+        return self._runtime.mean(value)
+
+
+def training_of(name: str) -> ModelTraining:
+    """Return how a variant of ours trains; those named `..._fp32` in full precision."""
+    return ModelTraining(
+        epochs=1,
+        learning_rate=LEARNING_RATE,
+        embedding_optimizer="rowwise_adagrad",
+        embedding_learning_rate=TABLE_LEARNING_RATE,
+        precision="fp32" if name.endswith("_fp32") else "bf16",
+        checkpoint_minutes=ENDLESS,
+    )
