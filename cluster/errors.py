@@ -27,4 +27,5 @@ def _causes(error: BaseException) -> list[BaseException]:
     failures = getattr(error, "worker_failures", None)  # ray.train.WorkerGroupError: rank to error
     nested = list(failures.values()) if isinstance(failures, dict) else []
     nested += [getattr(error, "cause", None), error.__cause__, error.__context__]
+    nested += [getattr(error, "controller_failure", None)]  # ray.train.ControllerError
     return [cause for cause in nested if isinstance(cause, BaseException)]

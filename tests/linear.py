@@ -1,8 +1,6 @@
 """A linear regression with dropout as a trainee: the smallest thing that the loop can train."""
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +10,8 @@ import numpy as np
 import torch
 from pyarrow import fs
 
-from train.checkpoints import Checkpoints, State
+from tests.deaths import Death, die_once
+from train.checkpoints import Checkpoints
 from train.config import ModelTraining
 from train.loop import fit
 from train.objective import Batch
@@ -91,47 +90,41 @@ class Silence:
         self.heard.append(progress)
 
 
-class FatalRuntime:
-    """A runtime whose process is killed at its n-th checkpoint, unless it was killed before.
+class MortalObjective(LinearObjective):
+    """Dies where it is told to."""
 
-    Args:
-        runtime: that does the work.
-        scar_path: a file that remembers the first death.
-    """
+    death: Death | None = None
+    folder: Path
 
-    def __init__(self, runtime: Runtime, scar_path: Path, reports: int) -> None:
-        self.rank, self.num_workers = runtime.rank, runtime.num_workers
-        self.device, self.listener = runtime.device, runtime.listener
-        self.restore, self.agree, self.mean = runtime.restore, runtime.agree, runtime.mean
-        self.runtime = runtime
-        self.scar_path = scar_path
-        self.reports = reports
-
-    def report(self, figures: dict[str, float], state: State) -> None:
-        """Report, then perhaps die."""
-        self.runtime.report(figures, state)
-        self.reports -= 1
-        if not self.reports and not self.scar_path.exists():
-            self.scar_path.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+    def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
+        """Yield batches until death."""
+        for step, batch in enumerate(super().batches(epoch, rank, num_workers)):
+            if self.death == Death(rank, epoch, step):
+                die_once(self.folder / "scar")
+            yield batch
 
 
 def train_linear(
-    training: ModelTraining, folder: Path, fatal_reports: int, runtime: Runtime
+    training: ModelTraining,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    death: Death | None = None,
+    dropout: float = 0.0,
 ) -> None:
     """Train in any runtime and write `weights.pt`, `curves.json` and who trained into a folder.
 
     Args:
         training: how long and how fast.
         folder: where results go.
-        fatal_reports: checkpoints after which the process is killed once; 0 never.
         runtime: where it happens.
+        death: where a worker is killed, once.
+        dropout: of the inputs.
     """
     with (folder / "starts.txt").open("a") as starts:
         starts.write(f"{runtime.rank}/{runtime.num_workers}\n")
-    if fatal_reports:
-        runtime = FatalRuntime(runtime, folder / "scar", fatal_reports)
-    objective = LinearObjective(training, dropout=0.3 if fatal_reports else 0.0)
+    objective = MortalObjective(training, dropout=dropout)
+    objective.death, objective.folder = death, folder
     position = fit(objective, training, runtime)
     if runtime.rank == 0:
         torch.save(objective.model.state_dict(), folder / "weights.pt")

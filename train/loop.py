@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from cluster.errors import InputError
 from models.tables.placed import PlacedTables
 from models.tables.workers import Workers
-from train.checkpoints import State
 from train.config import ModelTraining
 from train.meter import SAMPLES, Meter
 from train.objective import Batch, Objective
@@ -22,6 +21,7 @@ from train.progress import Progress
 from train.repeatable import repeatable
 from train.runtime import Runtime
 from train.schedule import learning_rate
+from train.state import State
 
 PULSE_STEPS = 10
 """Steps between two looks at the loss and the clock; each look waits for the device."""
@@ -69,12 +69,11 @@ class Fit:
         self.num_steps = objective.num_steps(runtime.num_workers)
         self.position = Position()
         self.meter = Meter()
-        self.best = _copied(self.model)
         self._clock = self._told = self._saved = time.monotonic()
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one."""
-        state = self.runtime.restore()
+        state = self.runtime.restore(self._large_state())
         if state is not None:
             self.load_state_dict(state)
 
@@ -101,8 +100,6 @@ class Fit:
         value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))
         done = self.position.step
         is_best = self.position.close_epoch(figures, value, self.training)
-        if is_best:
-            self.best = _copied(self.model)
         self._tell(self._progress(done, figures, is_epoch=True, is_best=is_best))
         self.meter = Meter()
 
@@ -114,18 +111,20 @@ class Fit:
         self._saved = time.monotonic()
 
     def use_best(self) -> None:
-        """Put the best epoch's weights into the model."""
-        self.model.load_state_dict(self.best)
+        """Put the best epoch's weights, which its checkpoint holds, into the model."""
+        self.runtime.settle()
+        if self.position.best_epoch not in {0, self.position.epoch}:
+            weights = {"model": self.model.state_dict()}
+            self.runtime.recall(self.position.best_epoch, weights)
+            self.model.load_state_dict(weights["model"])
         self.model.eval()
         self.tables.release()
 
     def state_dict(self) -> State:
         """Return everything that a restarted training needs."""
         return {
-            "model": self.model.state_dict(),
+            **self._large_state(),
             "optimizer": self.optimizer.state_dict(),
-            "tables": self.tables.state_dict(),
-            "best": self.best,
             "position": self.position.state_dict(),
             "meter": self.meter.state_dict(),
         }
@@ -135,9 +134,12 @@ class Fit:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.tables.load_state_dict(state["tables"])
-        self.best = state["best"]
         self.position = Position.from_state_dict(state["position"])
         self.meter.load_state_dict(state["meter"])
+
+    def _large_state(self) -> State:
+        """Return what may be sharded, and is read in place."""
+        return {"model": self.model.state_dict(), "tables": self.tables.state_dict()}
 
     def _batches(self) -> Iterator[Batch]:
         rank, num_workers = self.runtime.rank, self.runtime.num_workers
@@ -241,7 +243,3 @@ def _data_parallel(
     ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
     ignore(model, tables.parameter_names(model))
     return DistributedDataParallel(model, gradient_as_bucket_view=True)
-
-
-def _copied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -9,11 +9,16 @@ import ray.train.torch
 from cluster.errors import ConfigError
 from cluster.session import WORKER_ENVIRONMENT
 from train.board import relayed
-from train.checkpoints import NUM_KEPT, Checkpoints
+from train.checkpoints import Checkpoints
 from train.config import TrainConfig
 from train.progress import Listener
 from train.runtime import Runtime
 from train.worker import Work, work
+from train.wrong_input import WrongInputEndsTheRun
+
+RAYS_NOTE = "checkpoint_manager_snapshot.json"
+"""Ray Train's own list of checkpoints; it refuses a run where one of them is gone or the list is
+torn. What is there and intact is looked up in the folder itself."""
 
 
 def train_on_ray(
@@ -31,9 +36,10 @@ def train_on_ray(
         listener: hears of the progress in this process.
 
     Raises:
-        ray.train.TrainingFailedError: more workers were lost than `max_failures`; it holds the
-            workers' errors.
+        ray.train.TrainingFailedError: more workers were lost than `max_failures`, or one met an
+            `InputError`; it holds the workers' errors.
     """
+    checkpoints.forget_note(RAYS_NOTE)
     cpus = worker_cpus(config, ray.cluster_resources())
     with relayed(listener) as worker_listener:
         trainer = ray.train.torch.TorchTrainer(
@@ -76,7 +82,7 @@ def _run_config(checkpoints: Checkpoints, config: TrainConfig) -> ray.train.RunC
         storage_path=storage_path,
         storage_filesystem=checkpoints.filesystem,
         failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=NUM_KEPT),
+        callbacks=[WrongInputEndsTheRun()],
         worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )

@@ -1,17 +1,20 @@
 """The runtime of one of Ray Train's workers, and the function that it runs."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import Future
+from functools import partial
 from typing import TypedDict
 
 import ray.train
 import ray.train.torch
 import torch
 
-from train.checkpoints import Checkpoints, State, checkpoint_name
+from train.checkpoints import Checkpoints, checkpoint_name
+from train.peers import Peers
 from train.progress import Listener
 from train.runtime import Runtime
+from train.snapshot import Snapshot
+from train.state import State
 
 
 class Work(TypedDict):
@@ -44,20 +47,40 @@ class WorkerRuntime:
         self.device: torch.device = ray.train.torch.get_device()
         self.checkpoints = checkpoints
         self.listener = listener
+        self.peers = Peers.connected()
+        self._written: Future[None] | None = None
 
-    def restore(self) -> State | None:
+    def restore(self, state: State) -> State | None:
         """Return the newest intact checkpoint, even where Ray was killed before it took note."""
-        return self.checkpoints.latest()
+        return self.checkpoints.latest(state, self.peers)
 
     def report(self, figures: dict[str, float], state: State) -> None:
-        """Hand rank 0's checkpoint to Ray Train, which keeps the last two."""
-        name = checkpoint_name(state)
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if self.rank == 0:
-                self.checkpoints.write(state, Path(folder))
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(figures, checkpoint=checkpoint, checkpoint_dir_name=name)
+        """Let Ray Train's upload thread write this worker's share, straight into the storage."""
+        self.settle()
+        name = self.peers.first(checkpoint_name(state))
+        snapshot = Snapshot(state, self.rank, self.num_workers)
+        self._written = Future()
+        ray.train.report(
+            figures,
+            checkpoint=ray.train.Checkpoint(
+                f"{self.checkpoints.path}/{name}", self.checkpoints.filesystem
+            ),
+            checkpoint_dir_name=name,
+            checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+            delete_local_checkpoint_after_upload=False,
+            checkpoint_upload_fn=partial(self._write, snapshot, self._written),
+        )
+        if not snapshot.is_copy:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait for the upload thread."""
+        if self._written is not None:
+            self._written.result()
+
+    def recall(self, epoch: int, state: State) -> None:
+        """Read a part of the state at the end of an epoch."""
+        self.checkpoints.recall(epoch, state, self.peers)
 
     def agree(self, value: float) -> float:
         """Return rank 0's value."""
@@ -66,6 +89,21 @@ class WorkerRuntime:
     def mean(self, value: float) -> float:
         """Return the workers' mean."""
         return self._exchanged(value, is_mean=True)
+
+    def _write(
+        self,
+        snapshot: Snapshot,
+        written: Future[None],
+        checkpoint: ray.train.Checkpoint,
+        name: str,
+    ) -> ray.train.Checkpoint:
+        try:
+            self.checkpoints.write(name, snapshot, self.peers)
+        except BaseException as error:
+            written.set_exception(error)
+            raise
+        written.set_result(None)
+        return checkpoint
 
     def _exchanged(self, value: float, *, is_mean: bool) -> float:
         if self.num_workers == 1:

@@ -12,10 +12,11 @@ from cluster.storage import Storage
 from features.examples import Examples
 from tests.conftest import TINY
 from tests.linear import IDENTITY, Silence
-from train.checkpoints import Checkpoints, State
+from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
 from train.loop import fit
 from train.plain import PlainRuntime
+from train.state import State
 from train.trainees import build_trainee, training_of
 
 pytestmark = pytest.mark.integration
@@ -34,6 +35,7 @@ class LosingRuntime(PlainRuntime):
     def report(self, figures: dict[str, float], state: State) -> None:
         """Report, then die."""
         super().report(figures, state)
+        self.settle()
         raise LostError
 
 

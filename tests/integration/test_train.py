@@ -13,12 +13,13 @@ from pyarrow import fs
 from cluster.config import ClusterConfig
 from cluster.errors import input_error_in
 from cluster.session import session
+from tests.deaths import DeadlyFileSystem, Death
 from tests.linear import IDENTITY, Silence, train_linear
 from train.checkpoints import Checkpoints
 from train.config import ModelTraining, TrainConfig
 from train.plain import PlainRuntime
 from train.runtime import Runtime
-from train.trainer import train_on_ray
+from train.trainer import RAYS_NOTE, train_on_ray
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 TRAINING = ModelTraining(epochs=4, batch_size=64, learning_rate=0.1, patience=4)
+OFTEN = TRAINING.model_copy(update={"batch_size": 16, "checkpoint_minutes": 1e-6})
 CURVE_TOLERANCE = 1e-5  # the workers' gradients are summed in another order
 
 
@@ -45,26 +47,34 @@ def folder(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def checkpoints_in(folder: Path) -> Checkpoints:
-    return Checkpoints(fs.LocalFileSystem(), str(folder / "runs" / "linear"), IDENTITY)
+def checkpoints_in(folder: Path, filesystem: fs.FileSystem | None = None) -> Checkpoints:
+    path = str(folder / "runs" / "linear")
+    return Checkpoints(filesystem or fs.LocalFileSystem(), path, IDENTITY)
 
 
 def train(
-    folder: Path, training: ModelTraining = TRAINING, fatal_reports: int = 0, **config: int
+    folder: Path,
+    training: ModelTraining = TRAINING,
+    death: Death | None = None,
+    filesystem: fs.FileSystem | None = None,
+    dropout: float = 0.0,
+    **config: int,
 ) -> Silence:
     """Train on Ray and return what the driver heard."""
     heard = Silence()
-    work: Callable[[Runtime], None] = partial(train_linear, training, folder, fatal_reports)
+    work: Callable[[Runtime], None] = partial(
+        train_linear, training, folder, death=death, dropout=dropout
+    )
     config = {"num_workers": 1, "max_failures": 0, **config}
-    train_on_ray(work, checkpoints_in(folder), TrainConfig.model_validate(config), heard)
+    checkpoints = checkpoints_in(folder, filesystem)
+    train_on_ray(work, checkpoints, TrainConfig.model_validate(config), heard)
     return heard
 
 
-def train_plainly(folder: Path, fatal_reports: int = 0) -> None:
-    """Train in this process; the scar says that it was killed already."""
-    (folder / "scar").touch()
+def train_plainly(folder: Path) -> None:
+    """Train in this process."""
     runtime = PlainRuntime(checkpoints_in(folder), Silence())
-    train_linear(TRAINING, folder, fatal_reports, runtime)
+    train_linear(TRAINING, folder, runtime)
 
 
 def curve(folder: Path) -> list[float]:
@@ -87,19 +97,40 @@ def test_two_workers_follow_the_curve_of_one_process(
     assert [p.epoch for p in heard.heard if p.is_epoch] == [1, 2, 3, 4]
 
 
-def test_a_killed_worker_ends_with_the_weights_of_one_that_was_not(
-    cluster: None, folder: Callable[[str], Path]
-) -> None:
-    killed, whole = folder("killed"), folder("whole")
-    train(killed, fatal_reports=2, max_failures=1, cpus_per_worker=1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train_plainly(whole, fatal_reports=2)
-    torch.set_num_threads(threads)
-    assert (killed / "starts.txt").read_text().split() == ["0/1", "0/1"]
-    assert curve(killed) == curve(whole)
-    ours, theirs = weights(killed), weights(whole)
+@pytest.fixture(scope="module")
+def uninterrupted(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training of two workers, of which none died."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(folder, OFTEN, dropout=0.3, num_workers=2)
+    return folder
+
+
+def assert_same_training(folder: Path, expected: Path) -> None:
+    """Assert equal weights and curves, and that each worker was started twice."""
+    assert sorted((folder / "starts.txt").read_text().split()) == ["0/2", "0/2", "1/2", "1/2"]
+    assert curve(folder) == curve(expected)
+    ours, theirs = weights(folder), weights(expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_worker_killed_in_an_epoch_changes_nothing(
+    uninterrupted: Path, folder: Callable[[str], Path]
+) -> None:
+    killed = folder("killed")
+    death = Death(rank=1, epoch=1, step=25)
+    train(killed, OFTEN, death, dropout=0.3, num_workers=2, max_failures=1)
+    assert_same_training(killed, uninterrupted)
+
+
+def test_a_worker_killed_while_it_writes_a_checkpoint_changes_nothing(
+    uninterrupted: Path, folder: Callable[[str], Path]
+) -> None:
+    killed = folder("killed")
+    deadly = DeadlyFileSystem(pattern="checkpoint_000002-.*__1_0.distcp", scar=str(killed / "scar"))
+    filesystem = fs.PyFileSystem(fs.FSSpecHandler(deadly))
+    train(killed, OFTEN, None, filesystem, dropout=0.3, num_workers=2, max_failures=1)
+    assert (killed / "scar").exists()
+    assert_same_training(killed, uninterrupted)
 
 
 def test_the_same_run_resumes_after_the_command_failed(
@@ -107,20 +138,21 @@ def test_the_same_run_resumes_after_the_command_failed(
 ) -> None:
     broken = folder("broken")
     with pytest.raises(ray.train.TrainingFailedError):
-        train(broken, fatal_reports=3)
-    state = checkpoints_in(broken).latest()
-    assert state is not None
-    assert state["position"]["epoch"] == 3
-    heard = train(broken, fatal_reports=3)
+        train(broken, death=Death(rank=0, epoch=3, step=0))
+    checkpoints = checkpoints_in(broken)
+    (Path(checkpoints.path) / RAYS_NOTE).write_text("{")
+    heard = train(broken)
     assert [p.epoch for p in heard.heard if p.is_epoch] == [4]
 
 
-def test_a_workers_input_error_reaches_the_command(
+def test_a_workers_input_error_ends_the_run_at_once(
     cluster: None, folder: Callable[[str], Path]
 ) -> None:
     training = TRAINING.model_copy(update={"learning_rate": 1e30})
+    diverging = folder("diverging")
     with pytest.raises(ray.train.TrainingFailedError) as raised:
-        train(folder("diverging"), training)
+        train(diverging, training, num_workers=2, max_failures=2)
     known = input_error_in(raised.value)
     assert known is not None
     assert "the loss is not finite" in str(known)
+    assert sorted((diverging / "starts.txt").read_text().split()) == ["0/2", "1/2"]

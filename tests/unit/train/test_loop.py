@@ -14,10 +14,11 @@ from pyarrow import fs
 
 from cluster.errors import InputError
 from tests.linear import IDENTITY, LinearObjective, Silence
-from train.checkpoints import Checkpoints, State
+from train.checkpoints import Checkpoints
 from train.config import ModelTraining
 from train.loop import fit
 from train.plain import PlainRuntime
+from train.state import State
 
 ROOT = Path(__file__).resolve().parents[3]
 TRAINING = ModelTraining(epochs=8, batch_size=64, learning_rate=0.1, patience=8)
@@ -42,6 +43,7 @@ class FailingRuntime(PlainRuntime):
     def report(self, figures: dict[str, float], state: State) -> None:
         """Report, then perhaps die."""
         super().report(figures, state)
+        self.settle()
         self.reports_left -= 1
         if not self.reports_left:
             raise LostError

@@ -1,0 +1,32 @@
+"""Worker processes that gloo connects, without Ray."""
+
+import socket
+from collections.abc import Callable
+
+import torch
+
+TIMEOUT_S = 120
+
+
+def run_connected(count: int, function: Callable[..., None], *args: object) -> None:
+    """Call `function(rank, *args)` in so many processes; it must be importable.
+
+    Raises:
+        torch.multiprocessing.ProcessRaisedException: one of them failed; the others are ended.
+    """
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_connect, (count, port, function, args), nprocs=count)
+
+
+def _connect(
+    rank: int, count: int, port: int, function: Callable[..., None], args: tuple[object, ...]
+) -> None:
+    torch.set_num_threads(1)
+    store = torch.distributed.TCPStore("localhost", port, count, is_master=rank == 0)
+    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=count)
+    try:
+        function(rank, *args)
+    finally:
+        torch.distributed.destroy_process_group()
