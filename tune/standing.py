@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from train.checkpoints import State
 from train.position import Position
 from train.progress import Listener, Progress
 from train.runtime import Runtime
+from train.state import State
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,25 @@ class StandingRuntime:
         self.listener: Listener = runtime.listener
         self.has_told = False
 
-    def restore(self) -> State | None:
+    def restore(self, state: State) -> State | None:
         """Return the newest intact checkpoint."""
-        return self.runtime.restore()
+        return self.runtime.restore(state)
 
     def report(self, figures: dict[str, float], state: State) -> None:
         """Keep the checkpoint, then tell if it ends an epoch."""
         self.runtime.report(figures, state)
         position = Position.from_state_dict(state["position"])
         if position.step == 0 and position.epoch:
+            self.settle()
             self.tell(position)
+
+    def settle(self) -> None:
+        """Wait until the last checkpoint is written."""
+        self.runtime.settle()
+
+    def recall(self, epoch: int, state: State) -> None:
+        """Read a part of the state at the end of the best epoch in place."""
+        self.runtime.recall(epoch, state)
 
     def tell(self, position: Position) -> None:
         """Tell how the training stands."""
