@@ -12,8 +12,8 @@ import torch.distributed as dist
 from benchmarks.throughput.common import train_common
 from benchmarks.throughput.millrace import TrainMillrace, training_of
 from benchmarks.throughput.world import World
-from train.checkpoints import State
 from train.progress import Listener, Listeners
+from train.state import State
 
 
 class TorchrunRuntime:
@@ -25,12 +25,18 @@ class TorchrunRuntime:
         self.device = torch.device("cpu")
         self.listener: Listener = Listeners(())
 
-    def restore(self) -> State | None:
+    def restore(self, state: State) -> State | None:
         """Return None."""
         return None
 
     def report(self, figures: dict[str, float], state: State) -> None:
         """Keep nothing."""
+
+    def settle(self) -> None:
+        """Wait for nothing."""
+
+    def recall(self, epoch: int, state: State) -> None:
+        """Leave the last weights as they are."""
 
     def agree(self, value: float) -> float:
         """Return rank 0's value to every worker."""
