@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from cluster.config import Section
+from models.watch_time.choice import WatchTimeName
 
 MIN_TEMPERATURE = 0.025
 
@@ -45,6 +46,8 @@ class RankerConfig(Section):
     embedding_dim: int = Field(default=16, ge=1)
     value_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of feature values that training replaces by "unknown"."""
+    number_dim: int = Field(default=0, ge=0)
+    """Width of the vector that a number or rate gets beside itself."""
     width: int = Field(default=64, ge=1)
     """Size of the projected user and of the projected item."""
     cross_layers: int = Field(default=2, ge=0)
@@ -53,6 +56,8 @@ class RankerConfig(Section):
     expert_dims: tuple[PositiveInt, ...] = Field(default=(128, 64), min_length=1)
     mixture: Literal["shared", "mmoe", "ple"] = "mmoe"
     attention_dim: int = Field(default=32, ge=1)
+    watch_time: WatchTimeName = "log"
+    """How watch times are predicted: models/watch_time/."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
 

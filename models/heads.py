@@ -2,76 +2,148 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from features.schema import RateEntity, Schema
-
-MAX_LOG_SECONDS = 12.0
+from models.watch_time.choice import OBJECTIVES, WatchTimeName
+from models.watch_time.objective import WatchTimeObjective
 
 
 class TaskHeads(nn.Module):
-    """One output per task: base rate + weighted rates + a linear map of the task's features.
+    """Outputs per task: base rate + weighted rates + a linear map of the task's features.
 
-    Binary outputs are logits, watch times log1p of seconds. At the start the network's part is 0
-    and the rates of user, item and context entities weigh 1: the untrained ranker is the floor.
+    Binary tasks have one output, a logit; watch times those of their objective. At the start the
+    network's part is 0 and the rates of user, item and context entities weigh 1: the untrained
+    ranker is the floor.
 
     Args:
         schema: gives tasks, base rates and rate entities.
         width: of the features that each task gets.
+        watch_time: how watch times are predicted.
     """
 
-    is_watch_time: Tensor
+    tasks: Tensor
 
-    def __init__(self, schema: Schema, width: int) -> None:
+    def __init__(self, schema: Schema, width: int, watch_time: WatchTimeName = "log") -> None:
         super().__init__()
-        self.user_rates = RateSum(schema, user_side_entities(schema))
-        self.item_rates = RateSum(schema, schema.entities_of("item"))
-        self.weight = nn.Parameter(torch.zeros(len(schema.tasks), width))
-        self.bias = nn.Parameter(torch.tensor(base_outputs(schema)))
-        is_watch_time = torch.tensor([task.kind == "watch_time" for task in schema.tasks])
-        self.register_buffer("is_watch_time", is_watch_time, persistent=False)
+        self.watch_times = nn.ModuleDict(
+            {
+                str(k): OBJECTIVES[watch_time](schema.base_rates[k])
+                for k, task in enumerate(schema.tasks)
+                if task.kind == "watch_time"
+            }
+        )
+        num_tasks = range(len(schema.tasks))
+        self.sizes = [cast(int, getattr(self._objective(k), "num_outputs", 1)) for k in num_tasks]
+        tasks = [k for k in num_tasks for _ in range(self.sizes[k])]
+        self.register_buffer("tasks", torch.tensor(tasks), persistent=False)
+        self.user_rates = RateSum(schema, user_side_entities(schema), tasks)
+        self.item_rates = RateSum(schema, schema.entities_of("item"), tasks)
+        self.weight = nn.Parameter(torch.zeros(len(tasks), width))
+        self.logits = [_logit(rate) for rate in schema.base_rates]
+        self.bias = nn.Parameter(self._base_outputs())
+
+    def fit(self, labels: Tensor, lengths: Tensor) -> None:
+        """Let the watch times' objectives see the training split.
+
+        Args:
+            labels: (n, tasks), NaN where missing.
+            lengths: the items' durations on the models' scale, (n,).
+        """
+        for key, objective in self.watch_times.items():
+            seconds = labels[:, int(key)]
+            is_known = ~seconds.isnan()
+            cast(WatchTimeObjective, objective).fit(seconds[is_known], lengths[is_known])
+        with torch.no_grad():
+            self.bias.copy_(self._base_outputs())
 
     def forward(self, features: Tensor, user: Tensor, item_rates: Tensor) -> Tensor:
-        """Return outputs (batch, n, tasks).
+        """Return outputs (batch, n, outputs).
 
         Args:
             features: (batch, n, tasks, width).
-            user: what `user_rates` summed, (batch, tasks).
+            user: what `user_rates` summed, (batch, outputs).
             item_rates: (batch, n, rates).
         """
+        if len(self.tasks) > len(self.sizes):
+            features = features.index_select(-2, self.tasks)
         learned = (features * self.weight).sum(-1)
         outputs: Tensor = learned + self.bias + user.unsqueeze(1) + self.item_rates(item_rates)
         return outputs
 
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """Turn outputs (..., tasks) into probabilities and seconds.
+    def predictions(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        """Turn outputs (..., outputs) into probabilities and seconds (..., tasks).
 
-        The seconds are the typical time, whose absolute error is small: log times are far less
-        skewed than times. Their mean is larger by a factor that hardly depends on the pair.
+        `lengths` (...) are the items' durations.
         """
-        seconds = torch.expm1(outputs.clamp(0.0, MAX_LOG_SECONDS))
-        return torch.where(self.is_watch_time, seconds, torch.sigmoid(outputs))
+        parts = []
+        for k, part in enumerate(torch.split(outputs, self.sizes, dim=-1)):
+            objective = self._objective(k)
+            if objective is None:
+                parts.append(torch.sigmoid(part.squeeze(-1)))
+            else:
+                parts.append(objective.seconds(part, lengths))
+        return torch.stack(parts, dim=-1)
+
+    def errors(self, outputs: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        """Return every task's loss of every impression (batch, tasks).
+
+        Args:
+            outputs: (batch, outputs).
+            labels: (batch, tasks), without NaN.
+            lengths: the items' durations, (batch,).
+        """
+        parts = []
+        for k, part in enumerate(torch.split(outputs, self.sizes, dim=-1)):
+            objective = self._objective(k)
+            if objective is None:
+                errors = nn.functional.binary_cross_entropy_with_logits(
+                    part.squeeze(-1), labels[:, k], reduction="none"
+                )
+            else:
+                errors = objective.errors(part, labels[:, k], lengths)
+            parts.append(errors)
+        return torch.stack(parts, dim=-1)
+
+    def _objective(self, task: int) -> WatchTimeObjective | None:
+        key = str(task)
+        return cast(WatchTimeObjective, self.watch_times[key]) if key in self.watch_times else None
+
+    def _base_outputs(self) -> Tensor:
+        """Return the outputs with which every task predicts its base rate."""
+        parts = []
+        for k, logit in enumerate(self.logits):
+            objective = self._objective(k)
+            parts.append(torch.tensor([logit]) if objective is None else objective.initial())
+        return torch.cat(parts).float()
 
 
 class RateSum(nn.Module):
-    """A weighted sum of the smoothed rates of some entities, per task.
+    """A weighted sum of the smoothed rates of some entities, per output.
 
     Args:
         schema: gives the tasks.
         entities: in the order of the rate features.
+        tasks: the task of every output.
     """
 
-    def __init__(self, schema: Schema, entities: Sequence[RateEntity]) -> None:
+    columns: Tensor
+
+    def __init__(
+        self, schema: Schema, entities: Sequence[RateEntity], tasks: Sequence[int]
+    ) -> None:
         super().__init__()
         self.shape = (len(entities), 1 + len(schema.tasks))
         initial = torch.tensor([float(is_floor(entity)) for entity in entities])
-        self.weight = nn.Parameter(initial.unsqueeze(1).repeat(1, len(schema.tasks)))
+        self.weight = nn.Parameter(initial.unsqueeze(1).repeat(1, len(tasks)))
+        self.register_buffer("columns", torch.tensor(tasks) + 1, persistent=False)
 
     def forward(self, rates: Tensor) -> Tensor:
-        """Sum rate features (..., entities * (1 + tasks)): (..., tasks)."""
-        by_entity = rates.reshape(*rates.shape[:-1], *self.shape)[..., 1:]
+        """Sum rate features (..., entities * (1 + tasks)): (..., outputs)."""
+        by_entity = rates.reshape(*rates.shape[:-1], *self.shape).index_select(-1, self.columns)
         return (by_entity * self.weight).sum(-2)
 
 
@@ -83,14 +155,6 @@ def user_side_entities(schema: Schema) -> tuple[RateEntity, ...]:
 def is_floor(entity: RateEntity) -> bool:
     """Tell whether an entity belongs to the rate-logit floor: user, item or a context column."""
     return entity.feature is None or entity.owner == "context"
-
-
-def base_outputs(schema: Schema) -> list[float]:
-    """Return the outputs with which every task predicts its base rate."""
-    return [
-        rate if task.kind == "watch_time" else _logit(rate)
-        for task, rate in zip(schema.tasks, schema.base_rates, strict=True)
-    ]
 
 
 def _logit(rate: float) -> float:

@@ -12,6 +12,7 @@ from models.cross import CrossNetwork
 from models.embedding import FeatureEmbedding
 from models.heads import TaskHeads, user_side_entities
 from models.mixture import ExpertMixture
+from models.numbers import NumberEmbedding
 from models.target_attention import TargetAttention
 
 USER_INPUTS = (
@@ -28,8 +29,11 @@ USER_INPUTS = (
     "history_steps",
 )
 ITEM_INPUTS = ("item_codes", "item_multi", "item_numbers", "item_age", "item_rates")
+USER_NUMBERS = ("user_numbers", "context_numbers", "user_rates")
+ITEM_NUMBERS = ("item_numbers", "item_age", "item_rates")
 HISTORY_COLUMNS = ("codes", "multi", "numbers", "gaps", "steps")
 AGE_WIDTH = 2
+DURATION = "duration_s"
 
 State = tuple[Tensor, ...]
 Inputs = Mapping[str, Tensor]
@@ -58,9 +62,14 @@ class Ranker(nn.Module):
         attended = config.attention_dim
         self.attention = TargetAttention(self.item.width, attended)
         width = config.width
+        numbers = len(schema.select("user", "numeric")) + len(schema.select("context", "numeric"))
+        self.user_numbers = NumberEmbedding(numbers + user_rates, config.number_dim)
         user_width = self.user.width + self.context.width + user_rates + attended
+        user_width += self.user_numbers.width
         self.user_projection = _projection(user_width, width, config.dropout)
-        item_width = self.item.width + AGE_WIDTH + item_rates
+        numbers = len(schema.select("item", "numeric")) + AGE_WIDTH
+        self.item_numbers = NumberEmbedding(numbers + item_rates, config.number_dim)
+        item_width = self.item.width + AGE_WIDTH + item_rates + self.item_numbers.width
         self.item_projection = _projection(item_width, width, config.dropout)
         self.cross = CrossNetwork(
             width, width + attended, layers=config.cross_layers, rank=config.cross_rank
@@ -73,7 +82,9 @@ class Ranker(nn.Module):
             kind=config.mixture,
             dropout=config.dropout,
         )
-        self.heads = TaskHeads(schema, config.expert_dims[-1])
+        self.heads = TaskHeads(schema, config.expert_dims[-1], config.watch_time)
+        names = [feature.name for feature in schema.select("item", "numeric")]
+        self.duration = names.index(DURATION) if DURATION in names else None
 
     def user_side(self, inputs: Inputs) -> State:
         """Compute a state from the user inputs (batch, ...)."""
@@ -94,10 +105,14 @@ class Ranker(nn.Module):
         return outputs
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return outputs (batch, tasks) of pairs: user and item inputs, row by row.
+        """Return outputs (batch, outputs) of pairs: user and item inputs, row by row.
 
         Equals the two steps, without their work on the histories' padding.
         """
+        return self.outputs(self.shared(inputs), inputs)
+
+    def shared(self, inputs: Inputs) -> Tensor:
+        """Return what all tasks see of pairs, (batch, width)."""
         is_event = inputs["history_gaps"] > 0
         owners, places = is_event.nonzero(as_tuple=True)
         events = self._projected(
@@ -107,14 +122,28 @@ class Ranker(nn.Module):
         item = self._item(inputs)
         items = self._items(inputs, item, self.attention.pairs(events, owners, item))
         crossed = self.cross.item_side(user, self.cross.user_side(user), items.unsqueeze(1))
+        return crossed.squeeze(1)
+
+    def outputs(self, shared: Tensor, inputs: Inputs) -> Tensor:
+        """Return the outputs (batch, outputs) of what `shared` returned."""
         rate_logits = self.heads.user_rates(inputs["user_rates"])
         item_rates = inputs["item_rates"].unsqueeze(1)
-        outputs: Tensor = self.heads(self.mixture(crossed), rate_logits, item_rates)
+        outputs: Tensor = self.heads(self.mixture(shared.unsqueeze(1)), rate_logits, item_rates)
         return outputs.squeeze(1)
 
     def predict(self, inputs: Inputs) -> Tensor:
         """Return probabilities and seconds (batch, tasks) of pairs."""
-        return self.heads.predictions(self(inputs))
+        return self.predictions(self(inputs), inputs)
+
+    def predictions(self, outputs: Tensor, inputs: Inputs) -> Tensor:
+        """Turn outputs (..., outputs) into probabilities and seconds (..., tasks)."""
+        return self.heads.predictions(outputs, self.lengths(inputs["item_numbers"]))
+
+    def lengths(self, item_numbers: Tensor) -> Tensor:
+        """Return the items' durations (...), on the scale of the features; 0 where unknown."""
+        if self.duration is None:
+            return item_numbers.new_zeros(item_numbers.shape[:-1])
+        return item_numbers[..., self.duration]
 
     def _user(self, inputs: Inputs, history: Tensor) -> Tensor:
         parts = [
@@ -122,6 +151,7 @@ class Ranker(nn.Module):
             self.context(inputs["context_codes"], None, inputs["context_numbers"]),
             inputs["user_rates"],
             history,
+            self.user_numbers(torch.cat([inputs[name] for name in USER_NUMBERS], dim=-1)),
         ]
         projected: Tensor = self.user_projection(torch.cat(parts, dim=-1))
         return projected
@@ -133,7 +163,9 @@ class Ranker(nn.Module):
         return embedded
 
     def _items(self, inputs: Inputs, item: Tensor, attended: Tensor) -> Tensor:
-        known = torch.cat([item, inputs["item_age"], inputs["item_rates"]], dim=-1)
+        numbers = torch.cat([inputs[name] for name in ITEM_NUMBERS], dim=-1)
+        parts = [item, inputs["item_age"], inputs["item_rates"], self.item_numbers(numbers)]
+        known = torch.cat(parts, dim=-1)
         return torch.cat([self.item_projection(known), attended], dim=-1)
 
     def _projected(self, history: list[Tensor]) -> Tensor:
@@ -172,7 +204,7 @@ class ItemsProgram(nn.Module):
         """Return predictions (n, tasks) of candidates (n, ...) under one request's state."""
         candidates = {name: inputs[name].unsqueeze(0) for name in ITEM_INPUTS}
         outputs = self.ranker.item_side(state, candidates).squeeze(0)
-        return self.ranker.heads.predictions(outputs)
+        return self.ranker.predictions(outputs, inputs)
 
 
 def _projection(width: int, out: int, dropout: float) -> nn.Module:

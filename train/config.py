@@ -8,6 +8,7 @@ from cluster.config import Duration, Section
 from features.config import FeatureSettings
 from models.config import ModelsConfig
 from models.tables.optimizer import Learning, OptimizerName
+from models.task_weights import TaskWeightsName
 
 ModelName = Literal["retrieval", "ranking"]
 
@@ -78,6 +79,8 @@ class RankingTraining(ModelTraining):
     """Rare values stay near zero."""
     validation_rows: int = Field(default=200_000, ge=1)
     """Validation impressions that early stopping looks at, evenly spaced."""
+    loss_weighting: TaskWeightsName = "fixed"
+    """How the tasks' weights go on in training: models/task_weights.py."""
 
 
 class TrainConfig(Section):

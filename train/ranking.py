@@ -20,6 +20,7 @@ from train.ranking_metrics import auc, xauc
 from train.ranking_report import ranking_report, write_predictions
 
 PREDICTION_BATCH = 4096
+FITTED_ROWS = 500_000
 EMBEDDING_SUFFIX = "table.weight"
 
 
@@ -36,8 +37,11 @@ class RankingTrainee:
         self.schema = examples.schema
         self.examples = examples
         self.ranker = Ranker(settings.models.ranker, self.schema)
-        self.model: torch.nn.Module = RankerLoss(self.ranker, self.schema)
         self.impressions = Impressions(examples, "train")
+        if "watch_time" in {task.kind for task in self.schema.tasks}:
+            self._fit_heads()
+        weighting = self.training.loss_weighting
+        self.model: torch.nn.Module = RankerLoss(self.ranker, self.schema, weighting)
         self.validation = Impressions(examples, "validation")
         has_binary = any(task.kind == "binary" for task in self.schema.tasks)
         self.monitor = "auc" if has_binary else "xauc"
@@ -107,6 +111,15 @@ class RankingTrainee:
         """Write `ranker_user.pt2` and `ranker_items.pt2`."""
         example = self.impressions.batch(np.arange(min(len(self.impressions), 2)))
         export_ranker(self.ranker, tensors(example), folder)
+
+    def _fit_heads(self) -> None:
+        """Show the heads evenly spaced impressions of the training split."""
+        every = -(-len(self.impressions) // FITTED_ROWS) or 1
+        shards = self.impressions.shards
+        labels = np.concatenate([shard.labels[::every] for shard in shards])
+        items = np.concatenate([shard.item[::every] for shard in shards])
+        numbers = torch.from_numpy(self.examples.catalogue.encoded.numbers[items])
+        self.ranker.heads.fit(torch.from_numpy(labels), self.ranker.lengths(numbers))
 
     def _decay(self, name: str, parameter: torch.nn.Parameter) -> float:
         if name.endswith(EMBEDDING_SUFFIX):

@@ -112,10 +112,21 @@ def test_the_history_and_the_order_of_its_events_matter(inputs: Inputs) -> None:
     assert not torch.allclose(ranker(changed), ranker(inputs))
 
 
-@pytest.mark.parametrize("changes", [{}, BARE, {"tasks": TASKS[2:], "base_rates": (2.0,)}])
-def test_exported_programs_equal_the_ranker(changes: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "config"),
+    [
+        ({}, {}),
+        (BARE, {"watch_time": "duration_quantiles"}),
+        ({"tasks": TASKS[2:], "base_rates": (2.0,)}, {"watch_time": "weighted_logistic"}),
+        ({}, {"watch_time": "thresholds", "number_dim": 4}),
+        ({}, {"watch_time": "duration_quantiles", "mixture": "ple"}),
+    ],
+)
+def test_exported_programs_equal_the_ranker(
+    changes: dict[str, object], config: dict[str, object], tmp_path: Path
+) -> None:
     examples = toy_examples(tmp_path / "examples", schema=toy_schema(**changes))
-    ranker = perturbed(RankerConfig(), examples.schema)
+    ranker = perturbed(RankerConfig.model_validate(config), examples.schema)
     export_ranker(ranker, tensors_of(examples, 1), tmp_path)
     user_program, items_program = (
         torch.export.load(tmp_path / f"{name}.pt2").module()
@@ -127,7 +138,8 @@ def test_exported_programs_equal_the_ranker(changes: dict[str, object], tmp_path
         state = user_program(user)
         predicted = items_program(state, {name: inputs[name] for name in ITEM_INPUTS})
         eager = ranker.item_side(ranker.user_side(user), items).squeeze(0)
-        torch.testing.assert_close(predicted, ranker.heads.predictions(eager), atol=1e-6, rtol=1e-6)
+        eager = ranker.predictions(eager, inputs)
+        torch.testing.assert_close(predicted, eager, atol=1e-6, rtol=1e-5)
 
 
 def test_exported_programs_hold_aten_operators_and_load_without_ours(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from models.config import RankerConfig
+from models.heads import TaskHeads
 from models.ranker import Ranker
 from models.task_loss import RankerLoss
 from tests.toy_ranking import toy_examples, toy_schema
@@ -19,13 +20,26 @@ SCHEMA = toy_schema()
 class Fixed(torch.nn.Module):
     """Stands in for the ranker: the batch holds its outputs."""
 
-    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = TaskHeads(SCHEMA, 4)
+
+    def shared(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the outputs."""
         return batch["outputs"]
 
+    def outputs(self, shared: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return them again."""
+        return shared
+
+    def lengths(self, item_numbers: torch.Tensor) -> torch.Tensor:
+        """Return unknown durations."""
+        return item_numbers[..., 0]
+
 
 def loss_of(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-    loss, parts = RankerLoss(Fixed(), SCHEMA).eval()({"outputs": outputs, "labels": labels})
+    batch = {"outputs": outputs, "labels": labels, "item_numbers": torch.zeros(len(labels), 1)}
+    loss, parts = RankerLoss(Fixed(), SCHEMA).eval()(batch)
     return loss, {name: float(part) for name, part in parts.items()}
 
 
@@ -66,12 +80,15 @@ def test_the_watch_time_loss_is_half_the_squared_error_of_log_seconds() -> None:
     assert loss_of(outputs, labels)[1]["watch_time"] == pytest.approx(expected)
 
 
-def test_every_weight_gets_a_gradient(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "gradnorm"])
+@pytest.mark.parametrize("number_dim", [0, 4])
+def test_every_weight_gets_a_gradient(tmp_path: Path, weighting: str, number_dim: int) -> None:
     examples = toy_examples(tmp_path)
-    model = RankerLoss(Ranker(RankerConfig(), examples.schema), examples.schema)
+    ranker = Ranker(RankerConfig(number_dim=number_dim), examples.schema)
+    model = RankerLoss(ranker, examples.schema, weighting)
     with torch.no_grad():
         model.ranker.heads.weight.fill_(0.1)
     batch = Impressions(examples, "train").batch(np.arange(64))
     loss, _ = model({name: torch.from_numpy(array) for name, array in batch.items()})
     loss.backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert [n for n, p in model.named_parameters() if p.numel() and p.grad is None] == []

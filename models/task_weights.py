@@ -1,0 +1,102 @@
+"""How much each task's loss counts: as configured, by its uncertainty, or by its gradients."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+TaskWeightsName = Literal["fixed", "uncertainty", "gradnorm"]
+PACE = 10.0
+"""Learned weights move this much faster than the network's."""
+ASYMMETRY = 0.5
+
+
+class FixedWeights(nn.Module):
+    """The configured weights.
+
+    Args:
+        weights: of the tasks.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+
+    def forward(self, losses: Tensor, shared: Tensor) -> Tensor:
+        """Sum losses (tasks,)."""
+        return (losses * self.weights).sum()
+
+
+class UncertaintyWeights(nn.Module):
+    """Divides each loss by a learned variance, whose logarithm it costs (Kendall et al., 2018).
+
+    Args:
+        weights: of the tasks; they multiply both.
+    """
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
+        self.log_variance = nn.Parameter(torch.zeros(len(weights)))
+
+    def forward(self, losses: Tensor, shared: Tensor) -> Tensor:
+        """Sum losses (tasks,)."""
+        log_variance = PACE * self.log_variance
+        return (self.weights * (torch.exp(-log_variance) * losses + log_variance / 2)).sum()
+
+
+class GradientWeights(nn.Module):
+    """Balances the tasks' gradients at what they share (Chen et al., GradNorm, ICML 2018).
+
+    A task whose loss has fallen less than the others' from its first value pulls harder. The
+    gradients are taken at the shared features rather than at a layer's weights, which costs a
+    backward pass of the heads alone.
+
+    Args:
+        weights: of the tasks; the shares that the gradients' norms are balanced to.
+    """
+
+    weights: Tensor
+    first: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        shares = torch.tensor(weights) / max(math.fsum(weights), 1e-12)
+        self.register_buffer("weights", shares, persistent=False)
+        self.register_buffer("first", torch.full((len(weights),), math.nan))
+        self.total = math.fsum(weights)
+        self.scores = nn.Parameter(shares.clamp(min=1e-6).log() / PACE)
+
+    def forward(self, losses: Tensor, shared: Tensor) -> Tensor:
+        """Sum losses (tasks,) that were computed from `shared`."""
+        learned = torch.softmax(PACE * self.scores, dim=0)
+        if not torch.is_grad_enabled():
+            return (learned * losses).sum() * self.total
+        norms = torch.stack([_norm(loss, shared) for loss in losses])
+        with torch.no_grad():
+            self.first.copy_(torch.where(self.first.isnan(), losses, self.first))
+            left = losses / self.first.clamp(min=1e-8)
+            pace = (left / left.mean().clamp(min=1e-8)) ** ASYMMETRY
+            wanted = self.weights * pace
+            wanted = wanted / wanted.sum() * (learned * norms).sum()
+        imbalance = (learned * norms - wanted).abs().sum() / norms.mean().clamp(min=1e-12)
+        return (learned.detach() * losses).sum() * self.total + imbalance
+
+
+TASK_WEIGHTS: dict[TaskWeightsName, Callable[[Sequence[float]], nn.Module]] = {
+    "fixed": FixedWeights,
+    "uncertainty": UncertaintyWeights,
+    "gradnorm": GradientWeights,
+}
+
+
+def _norm(loss: Tensor, shared: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+    norm: Tensor = loss.new_zeros(()) if gradient is None else gradient.detach().norm()
+    return norm
