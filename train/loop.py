@@ -22,6 +22,7 @@ from train.repeatable import repeatable
 from train.runtime import Runtime
 from train.schedule import learning_rate
 from train.state import State
+from train.transfer import on_device
 
 PULSE_STEPS = 10
 """Steps between two looks at the loss and the clock; each look waits for the device."""
@@ -144,16 +145,14 @@ class Fit:
     def _batches(self) -> Iterator[Batch]:
         rank, num_workers = self.runtime.rank, self.runtime.num_workers
         batches = self.objective.batches(self.position.epoch, rank, num_workers)
-        return islice(batches, self.position.step, self.num_steps)
+        left = islice(batches, self.position.step, self.num_steps)
+        return on_device(left, self.runtime.device)
 
     def _step(self, batch: Batch) -> None:
-        device = self.runtime.device
         self._seed()
         self._set_learning_rate()
         with self._autocast():
-            loss, parts = self.replica(
-                {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-            )
+            loss, parts = self.replica(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
