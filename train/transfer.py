@@ -19,7 +19,7 @@ def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]
     """
     if device.type != "cuda":
         return ({name: t.to(device) for name, t in batch.items()} for batch in batches)
-    stream = torch.cuda.Stream(device)
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     copies = one_ahead(Copy(batch, device, stream) for batch in batches)
     return (copy.arrived() for copy in copies)
 
@@ -45,7 +45,7 @@ class Copy:
 
     def __init__(self, batch: Batch, device: torch.device, stream: torch.cuda.Stream) -> None:
         self.device = device
-        self.event = torch.cuda.Event()
+        self.event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             self.batch = {
                 name: tensor.pin_memory().to(device, non_blocking=True)

@@ -30,7 +30,7 @@ class CommonTwoTower(nn.Module):
 
 def in_batch_softmax(users: Tensor, items: Tensor) -> Tensor:
     """Return the mean cross entropy of each user's own item among all of the batch."""
-    labels = torch.arange(len(users))
+    labels = torch.arange(len(users), device=users.device)
     return nn.functional.cross_entropy(users @ items.T / TEMPERATURE, labels)
 
 
