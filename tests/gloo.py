@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,3 +32,14 @@ def _connect(
         function(rank, *args)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def run_workers(job: Callable[..., Any], count: int, folder: Path, *args: Any) -> list[Any]:
+    """Call `job(*args)` in so many processes; return what they returned, by rank."""
+    folder.mkdir(parents=True)
+    run_connected(count, _keep, job, folder, args)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(count)]
+
+
+def _keep(rank: int, job: Callable[..., Any], folder: Path, args: tuple[Any, ...]) -> None:
+    torch.save(job(*args), folder / f"{rank}.pt")

@@ -10,6 +10,46 @@ INT32_ROWS = 2**31
 
 
 @dataclass(frozen=True)
+class Distinct:
+    """Ids without their repetitions.
+
+    Shapes: `ids` (n,) int64 ascending; `order` (repetitions,) what sorts the original ids, equal
+    ones in their order; `starts` (n,) where in that order an id begins.
+    """
+
+    ids: Tensor
+    order: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, ids: Tensor, num_rows: int) -> "Distinct":
+        """Sort ids (repetitions,) below `num_rows`."""
+        keys = ids.int() if num_rows < INT32_ROWS else ids
+        ordered, order = torch.sort(keys, stable=True)
+        is_first = torch.ones_like(ordered, dtype=torch.bool)
+        torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
+        starts = is_first.nonzero().squeeze(1)
+        return cls(ordered[starts].long(), order, starts)
+
+    def inverse(self) -> Tensor:
+        """Return where in `ids` each original id is (repetitions,)."""
+        ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.order)])])
+        numbers = torch.arange(len(self.ids), device=self.ids.device)
+        inverse = torch.empty_like(self.order)
+        inverse[self.order] = numbers.repeat_interleave(ends - self.starts)
+        return inverse
+
+    def sums(self, source: Tensor, gradients: Tensor) -> Tensor:
+        """Return each distinct id's sum (n, dim) of `gradients[source[k]]` over its repetitions k.
+
+        A row's gradients are summed as one bag: nothing of the size of repetitions x dim is made,
+        and no two threads add to the same row.
+        """
+        picked = source[self.order]
+        return torch.nn.functional.embedding_bag(picked, gradients, self.starts, mode="sum")
+
+
+@dataclass(frozen=True)
 class Contribution:
     """Gradients of rows: row `ids[k]` gets `gradients[source[k]]`.
 
@@ -36,24 +76,14 @@ class RowGradients:
 
     @classmethod
     def summed(cls, contributions: Sequence[Contribution], weight: Tensor) -> "RowGradients":
-        """Sum over repetitions of rows of `weight`, always in the order of the contributions.
-
-        Rows are sorted, and every row's gradients summed as one bag: nothing of the size of
-        ids x dim is made, and no two threads add to the same row.
-        """
+        """Sum over repetitions of rows of `weight`, always in the order of the contributions."""
         contributions = [part for part in contributions if len(part.ids)]
         if not contributions:
-            return cls(
-                weight.new_zeros(0, dtype=torch.int64), weight.new_zeros(0, *weight.shape[1:])
-            )
+            no_ids = torch.zeros(0, dtype=torch.int64, device=weight.device)
+            return cls(no_ids, weight.new_zeros(0, weight.shape[1]))
         ids, source, gradients = _joined(contributions)
-        keys = ids.int() if len(weight) < INT32_ROWS else ids
-        ordered, order = torch.sort(keys, stable=True)
-        is_first = torch.ones_like(ordered, dtype=torch.bool)
-        torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
-        starts = is_first.nonzero().squeeze(1)
-        sums = torch.nn.functional.embedding_bag(source[order], gradients, starts, mode="sum")
-        return cls(ordered[starts].long(), sums)
+        distinct = Distinct.of(ids, len(weight))
+        return cls(distinct.ids, distinct.sums(source, gradients))
 
 
 def _joined(contributions: Sequence[Contribution]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """A lookup that is part of the autograd graph without making its table's gradient a tensor."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,10 @@ class Bags:
         shares = counts.clamp(min=1).to(dtype).reciprocal_()[:, None]
         source = chosen.div(max(size, 1), rounding_mode="floor")
         return cls(ids.reshape(-1)[chosen], source, counts.cumsum(0) - counts, shares)
+
+    def at(self, ids: Tensor) -> "Bags":
+        """Return the same bags of other ids (n,)."""
+        return replace(self, ids=ids)
 
     def means(self, weight: Tensor) -> Tensor:
         """Return the mean of each bag's rows (bags, dim)."""

@@ -5,12 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from models.embedding import EmbeddingTable
 from models.tables.adagrad import RowwiseAdagrad
 from models.tables.adamw import TableAdamW
 from models.tables.optimizer import Learning, OptimizerName, TableOptimizer
 from models.tables.placement import PlacementName
+from models.tables.routes import RowRouter
+from models.tables.row_shards import RowShards
 from models.tables.whole import WholeTable
 from models.tables.workers import Workers
 
@@ -69,31 +72,61 @@ class PlacedTables:
 
     def state_dict(self) -> TableState:
         """Return the optimizers' states by table."""
-        return {name: placed.optimizer.state() for name, placed in self._placements.items()}
+        return {name: placement.state() for name, placement in self._placements.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Take over what `state_dict` returned."""
         for name, own in self.state_dict().items():
             for key, tensor in own.items():
                 if tensor is not state[name][key]:
-                    tensor.copy_(state[name][key])
+                    _local(tensor).copy_(_local(state[name][key]))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether a lookup needs all workers."""
+        return any(isinstance(placement, RowShards) for placement in self._placements.values())
 
     def release(self) -> None:
-        """Make the tables plain parameters again."""
-        for table in self.tables.values():
+        """Make the tables plain parameters again; sharded ones on rank 0 only.
+
+        Called by all workers at once. The model of the others is of no use afterwards.
+        """
+        for name, table in self.tables.items():
+            placement = self._placements[name]
+            if isinstance(placement, RowShards):
+                table.weight = nn.Parameter(placement.whole())
             table.placement = None
             table.weight.requires_grad_(True)
 
-    def _place(self, table: EmbeddingTable, placement: PlacementName) -> WholeTable:
-        weight = table.weight
-        if weight.is_meta:
-            weight = table.weight = nn.Parameter(table.initial_rows().to(self.device))
-        weight.requires_grad_(False)
-        rows = weight.detach()
-        optimizer: TableOptimizer = OPTIMIZERS[self.learning.optimizer](rows, self.learning)
-        placed = WholeTable(rows, optimizer, self.workers, self._queue)
+    def _place(self, table: EmbeddingTable, placement: PlacementName) -> WholeTable | RowShards:
+        if placement == "local" and self.workers.num_workers > 1:
+            raise ValueError(f"placement 'local' with {self.workers.num_workers} workers")
+        is_sharded = placement == "row_sharded" and self.workers.num_workers > 1
+        placed = self._sharded(table) if is_sharded else self._whole(table)
+        table.weight.requires_grad_(False)
         table.placement = placed
         return placed
+
+    def _whole(self, table: EmbeddingTable) -> WholeTable:
+        if table.weight.is_meta:
+            table.weight = nn.Parameter(table.initial_rows().to(self.device))
+        rows = table.weight.detach()
+        return WholeTable(rows, self._optimizer(rows), self.workers, self._queue)
+
+    def _sharded(self, table: EmbeddingTable) -> RowShards:
+        router = RowRouter(table.num_rows, self.workers)
+        own = slice(router.begin, router.end)
+        if table.weight.is_meta:
+            rows = table.initial_rows(router.begin, router.end).to(self.device)
+        else:
+            rows = table.weight.detach()[own].clone()
+        placed = RowShards(rows, self._optimizer(rows), router, self._queue)
+        table.weight = nn.Parameter(placed.as_shard(rows), requires_grad=False)
+        return placed
+
+    def _optimizer(self, rows: Tensor) -> TableOptimizer:
+        optimizer: TableOptimizer = OPTIMIZERS[self.learning.optimizer](rows, self.learning)
+        return optimizer
 
     def _queue(self) -> None:
         """Let the tables learn when the whole backward pass is over."""
@@ -117,6 +150,10 @@ def tables_of(model: nn.Module) -> dict[str, EmbeddingTable]:
         for path, module in modules
         if isinstance(module, EmbeddingTable)
     }
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def placement_of(name: str, placements: Mapping[str, PlacementName]) -> PlacementName:

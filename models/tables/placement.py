@@ -18,6 +18,10 @@ class Placement(Protocol):
         """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
         ...
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimizer's state; rows that are sharded as DTensor, like the weight."""
+        ...
+
     def collect(self) -> None:
         """Sum what the lookups of a step sent back, over all workers, and let the rows learn."""
         ...

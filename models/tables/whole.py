@@ -48,6 +48,10 @@ class WholeTable:
         self._pending = []
         self.optimizer.update(self.workers.averaged(summed, self.weight))
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimizer's state."""
+        return self.optimizer.state()
+
     def _add_rows(self, ids: Tensor, gradients: Tensor) -> None:
         gradients = self._flat(gradients)
         self._add(Contribution.row_by_row(ids, gradients))

@@ -1,5 +1,6 @@
 """The workers that train a model together, as its tables see them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,21 +37,43 @@ class Workers:
         averaged.sums.div_(self.num_workers)
         return averaged
 
+    def all(self, tensor: Tensor) -> Tensor:
+        """Gather tensors of one shape (...): (workers, ...)."""
+        gathered = tensor.new_empty(self.num_workers * tensor.numel())
+        dist.all_gather_single(gathered, tensor.reshape(-1), group=self.group)
+        return gathered.view(self.num_workers, *tensor.shape)
+
+    def exchanged(self, tensor: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """Send the first `sent[0]` rows to worker 0, the next `sent[1]` to worker 1, and so on.
+
+        Returns:
+            `received[0]` rows of worker 0, then `received[1]` of worker 1, and so on.
+        """
+        output = tensor.new_empty(sum(received), *tensor.shape[1:])
+        dist.all_to_all_single(
+            output, tensor.contiguous(), list(received), list(sent), group=self.group
+        )
+        return output
+
+    def send(self, rows: Tensor, *, to: int) -> None:
+        """Send rows to a worker that receives them; nothing where there are none."""
+        if rows.numel():
+            dist.send(rows, group=self.group, group_dst=to)
+
+    def receive(self, rows: Tensor, *, of: int) -> None:
+        """Fill rows with what a worker sends."""
+        if rows.numel():
+            dist.recv(rows, group=self.group, group_src=of)
+
     def _gathered(self, gradients: RowGradients) -> list[Contribution]:
-        count = torch.tensor([len(gradients.ids)], device=gradients.ids.device)
-        counts = self._all(count).tolist()
+        own = len(gradients.ids)
+        counts = self.all(torch.tensor([own], device=gradients.ids.device)).flatten().tolist()
         size, dim = max(counts), gradients.sums.shape[1]
         ids = gradients.ids.new_zeros(size)
         sums = gradients.sums.new_zeros(size, dim)
-        ids[: len(gradients.ids)] = gradients.ids
-        sums[: len(gradients.ids)] = gradients.sums
-        all_ids, all_sums = self._all(ids).view(-1, size), self._all(sums).view(-1, size, dim)
+        ids[:own], sums[:own] = gradients.ids, gradients.sums
+        all_ids, all_sums = self.all(ids), self.all(sums)
         return [
-            Contribution.row_by_row(all_ids[rank, :own], all_sums[rank, :own])
-            for rank, own in enumerate(counts)
+            Contribution.row_by_row(all_ids[rank, :count], all_sums[rank, :count])
+            for rank, count in enumerate(counts)
         ]
-
-    def _all(self, tensor: Tensor) -> Tensor:
-        gathered = tensor.new_empty(self.num_workers * len(tensor), *tensor.shape[1:])
-        dist.all_gather_into_tensor(gathered, tensor, group=self.group)
-        return gathered

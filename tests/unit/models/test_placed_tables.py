@@ -9,55 +9,13 @@ from torch import Tensor, nn
 from models.embedding import SEEDED_ROWS, EmbeddingTable, deferred_tables
 from models.tables.optimizer import Learning
 from models.tables.placed import PlacedTables, placement_of
+from tests.toy_tables import DIM, Tensors, TwoTables, batches
+from tests.toy_tables import tables_of as weights
 
-ROWS, DIM, BATCH, VALUES, STEPS = 23, 6, 9, 4, 7
 LOCAL = {"default": "local"}
-Tables = dict[str, Tensor]
 
 
-class TwoTables(nn.Module):
-    """Looks one table up three times and another once; a third one is not used."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.items = EmbeddingTable(ROWS, DIM)
-        self.users = EmbeddingTable(ROWS // 2, DIM)
-        self.idle = EmbeddingTable(3, 2)
-        self.out = nn.Linear(DIM, 1)
-
-    def forward(self, batch: Tables) -> Tensor:
-        """Return a scalar of all lookups."""
-        history = self.items.pooled(batch["ids"], batch["mask"])
-        users = self.users.rows(batch["users"])
-        again = self.items.rows(batch["ids"])
-        unused = self.items.rows(batch["ids"][:1])
-        joined = torch.tanh(self.out(history * users + again.sum(1)))
-        return (joined.squeeze(1) * batch["targets"]).sum() + 0 * unused.detach().sum()
-
-
-def batches(steps: int = STEPS) -> list[Tables]:
-    generator = torch.Generator().manual_seed(2)
-    made = []
-    for _ in range(steps):
-        mask = torch.rand(BATCH, VALUES, generator=generator) < 0.6
-        mask[0] = False
-        made.append(
-            {
-                "ids": torch.randint(0, ROWS, (BATCH, VALUES), generator=generator),
-                "mask": mask,
-                "users": torch.randint(0, 3, (BATCH,), generator=generator),
-                "targets": torch.randn(BATCH, generator=generator),
-            }
-        )
-    return made
-
-
-def weights(model: nn.Module) -> Tables:
-    return {name: p.detach().clone() for name, p in model.named_parameters() if "out" not in name}
-
-
-def placed(learning: Learning, steps: list[Tables]) -> Tables:
+def placed(learning: Learning, steps: list[Tensors]) -> Tensors:
     model = TwoTables()
     PlacedTables(model, LOCAL, learning)
     for batch in steps:
@@ -65,7 +23,7 @@ def placed(learning: Learning, steps: list[Tables]) -> Tables:
     return weights(model)
 
 
-def dense(step: Callable[[nn.Module], None], steps: list[Tables]) -> Tables:
+def dense(step: Callable[[nn.Module], None], steps: list[Tensors]) -> Tensors:
     """Train plain parameters; `step` sees the model with its dense gradients."""
     model = TwoTables()
     for batch in steps:
@@ -75,7 +33,7 @@ def dense(step: Callable[[nn.Module], None], steps: list[Tables]) -> Tables:
     return weights(model)
 
 
-def assert_same(ours: Tables, theirs: Tables) -> None:
+def assert_same(ours: Tensors, theirs: Tensors) -> None:
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-6)
 
