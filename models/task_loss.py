@@ -6,6 +6,8 @@ from features.schema import Schema
 from models.ranker import Ranker
 from models.task_weights import TASK_WEIGHTS, TaskWeightsName
 
+NUM_KNOWN = "num_known"
+
 
 class RankerLoss(nn.Module):
     """Sums the tasks' mean losses, weighted; missing labels (NaN) do not count.
@@ -27,14 +29,19 @@ class RankerLoss(nn.Module):
         self.task_weights = TASK_WEIGHTS[weighting]([task.weight for task in schema.tasks])
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of inputs and `labels` (batch, tasks), and each task's part."""
+        """Return the loss of inputs and `labels` (batch, tasks), and each task's part.
+
+        `num_known` (tasks,), where it is given, are the labels that the means divide by: with
+        several workers their mean number of labels, so that no label counts more than another.
+        """
         labels = batch["labels"]
         is_known = ~labels.isnan()
         shared = self.ranker.shared(batch)
         outputs = self.ranker.outputs(shared, batch).float()
         lengths = self.ranker.lengths(batch["item_numbers"])
         errors = self.ranker.heads.errors(outputs, labels.nan_to_num(), lengths)
-        losses = (errors * is_known).sum(0) / is_known.sum(0).clamp(min=1)
+        num_known = batch.get(NUM_KNOWN, is_known.sum(0).clamp(min=1))
+        losses = (errors * is_known).sum(0) / num_known
         parts = dict(zip(self.names, losses.detach().unbind(), strict=True))
         total: Tensor = self.task_weights(losses, shared)
         return total, parts

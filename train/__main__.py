@@ -11,6 +11,7 @@ from features.examples import Examples
 from train.config import ModelName, TrainSettings
 from train.execution import carry_out
 from train.order import Order
+from train.placements import check_placements
 from train.predictions import write_predictions
 from train.report import report, write_report
 from train.tables import tables
@@ -21,6 +22,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     wanted = _wanted(settings, options)
     examples = Examples.open(Storage(settings.storage.root, settings.recommender))
     examples.check_settings(settings)
+    check_placements(settings, examples.schema)
     orders = [Order.of(settings, model, examples) for model in settings.train.models]
     chosen = [order for order in orders if order.model in wanted]
     pending = [order for order in chosen if options.force or not order.is_done]

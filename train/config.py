@@ -1,16 +1,36 @@
 """The section `[train]`: what is trained, on how many workers, for how long."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.config import Duration, Section
 from features.config import FeatureSettings
 from models.config import ModelsConfig
 from models.tables.optimizer import Learning, OptimizerName
+from models.tables.placement import DEFAULT, PlacementName
 from models.task_weights import TaskWeightsName
 
 ModelName = Literal["retrieval", "ranking"]
+
+
+def _by_table(value: Any) -> Any:
+    if isinstance(value, str):
+        return {DEFAULT: value}
+    return {DEFAULT: "replicated", **_dotted(value)} if isinstance(value, dict) else value
+
+
+def _dotted(values: dict[str, Any]) -> dict[str, Any]:
+    """Join the keys of nested tables: TOML reads `items.ids = "local"` as one in another."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = _dotted(value) if isinstance(value, dict) else {"": value}
+        flat |= {f"{key}.{rest}".removesuffix("."): leaf for rest, leaf in nested.items()}
+    return flat
+
+
+Placements = Annotated[dict[str, PlacementName], BeforeValidator(_by_table)]
+"""Where tables are, by the end of their name; "default" for all others."""
 
 
 class ModelTraining(Section):
@@ -94,8 +114,23 @@ class TrainConfig(Section):
     use_gpu: bool = False
     max_failures: int = Field(default=2, ge=0)
     """Lost workers after which training gives up; each time it resumes from a checkpoint."""
+    embedding_placement: Placements = Field(default={DEFAULT: "replicated"})
+    """Where embedding tables are: each worker's own copy, of which touched rows are exchanged
+    (`replicated`); cut into rows over the workers (`row_sharded`); in the one worker (`local`)."""
     retrieval: RetrievalTraining = RetrievalTraining()
     ranking: RankingTraining = RankingTraining()
+
+    @model_validator(mode="after")
+    def _placements_fit(self) -> "TrainConfig":
+        chosen = set(self.embedding_placement.values())
+        if self.num_workers > 1 and "local" in chosen:
+            raise ValueError(f"embedding_placement 'local' with num_workers = {self.num_workers}")
+        if self.num_workers < 2 and "row_sharded" in chosen:
+            raise ValueError(
+                f"embedding_placement 'row_sharded' needs two workers, num_workers = "
+                f"{self.num_workers}"
+            )
+        return self
 
 
 class TrainSettings(FeatureSettings):

@@ -66,6 +66,14 @@ class Impressions:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def num_known(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Count the labels that impressions have, by task (tasks,)."""
+        counts = np.zeros(self.shards[0].labels.shape[1], np.int64)
+        for shard, start in zip(self.shards, self.starts[:-1], strict=True):
+            own = index[(start <= index) & (index < start + len(shard))] - start
+            counts += (~np.isnan(shard.labels[own])).sum(0)
+        return counts
+
     def in_order(self, size: int, limit: int | None = None) -> Iterator[Inputs]:
         """Yield batches in running order; with a limit, of evenly spaced impressions."""
         chosen = self.spaced(limit)

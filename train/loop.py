@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cluster.errors import InputError
 from models.tables.placed import PlacedTables
+from models.tables.placement import DEFAULT, PlacementName
 from models.tables.workers import Workers
 from train.config import ModelTraining
 from train.meter import SAMPLES, Meter
@@ -27,20 +28,27 @@ from train.transfer import on_device
 PULSE_STEPS = 10
 """Steps between two looks at the loss and the clock; each look waits for the device."""
 TELL_S = 0.5
+REPLICATED: dict[str, PlacementName] = {DEFAULT: "replicated"}
 GO_ON, CHECKPOINT, OUT_OF_TIME = 0, 1, 2
 
 
-def fit(objective: Objective, training: ModelTraining, runtime: Runtime) -> Position:
+def fit(
+    objective: Objective,
+    training: ModelTraining,
+    runtime: Runtime,
+    placements: Mapping[str, PlacementName] = REPLICATED,
+) -> Position:
     """Train until the epochs, the patience or the time are used up; end with the best weights.
 
     A training that was interrupted goes on from its last checkpoint and ends with the very weights
     of one that was not: batches and dropout are functions of (seed, epoch, step, rank) alone.
+    The model is a plain one again in the end; with sharded tables, on rank 0 alone.
 
     Raises:
         InputError: the loss is not a number any more.
     """
     with repeatable(runtime.device):
-        run = Fit(objective, training, runtime)
+        run = Fit(objective, training, runtime, placements)
         run.resume()
         while not run.position.is_over:
             run.train_epoch()
@@ -53,18 +61,24 @@ def fit(objective: Objective, training: ModelTraining, runtime: Runtime) -> Posi
 class Fit:
     """One training under way."""
 
-    def __init__(self, objective: Objective, training: ModelTraining, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        training: ModelTraining,
+        runtime: Runtime,
+        placements: Mapping[str, PlacementName] = REPLICATED,
+    ) -> None:
         self.objective = objective
         self.training = training
         self.runtime = runtime
-        self.model = objective.model.to(runtime.device)
         self.tables = PlacedTables(
-            self.model,
-            {"default": "replicated"},
+            objective.model,
+            placements,
             training.embeddings,
             workers=Workers.connected(),
             device=runtime.device,
         )
+        self.model = objective.model.to(runtime.device)
         self.replica = _data_parallel(self.model, self.tables, runtime)
         self.optimizer = objective.optimizer()
         self.num_steps = objective.num_steps(runtime.num_workers)
@@ -92,10 +106,13 @@ class Fit:
         self._check_loss()
 
     def validate(self) -> None:
-        """Close the epoch: figures on rank 0, one decision for all workers."""
+        """Close the epoch: figures on rank 0, one decision for all workers.
+
+        Where a lookup needs all workers, all of them compute the figures in step.
+        """
         self.model.eval()
         figures = self._means()
-        if self.runtime.rank == 0:
+        if self.runtime.rank == 0 or self.tables.is_sharded:
             with torch.no_grad(), self._autocast():
                 figures |= self.objective.validate()
         value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))

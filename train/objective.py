@@ -38,7 +38,11 @@ class Objective(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Compute figures on the validation split; called on rank 0 between epochs."""
+        """Compute figures on the validation split; called between epochs.
+
+        On rank 0 alone, or on all workers in step where their tables are sharded: then what it
+        looks up must not depend on the rank.
+        """
         ...
 
 

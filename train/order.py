@@ -13,6 +13,7 @@ import torch
 
 from cluster.storage import MANIFEST, Storage
 from features.examples import Examples
+from models.embedding import deferred_tables
 from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
 from train.figures import without_nan
@@ -81,8 +82,10 @@ class Order:
     def carry_out(self, runtime: Runtime) -> None:
         """Train, judge and export; called by every worker, rank 0 publishes the artifact."""
         examples = Examples.open(self.storage)
-        trainee = build_trainee(self.settings, self.model, examples)
-        position = fit(trainee, training_of(self.settings, self.model), runtime)
+        with deferred_tables():
+            trainee = build_trainee(self.settings, self.model, examples)
+        training = training_of(self.settings, self.model)
+        position = fit(trainee, training, runtime, self.settings.train.embedding_placement)
         if runtime.rank == 0:
             with self.storage.publishing(self.artifact) as folder:
                 self._fill(folder, trainee, position, runtime)

@@ -12,7 +12,7 @@ from features.assembly import Inputs
 from features.examples import Examples
 from models.export import export_ranker
 from models.ranker import Ranker
-from models.task_loss import RankerLoss
+from models.task_loss import NUM_KNOWN, RankerLoss
 from train.config import TrainSettings
 from train.impressions import Impressions
 from train.objective import Batch
@@ -66,8 +66,12 @@ class RankingTrainee:
         size, steps = self.training.batch_size, self.num_steps(num_workers)
         order = self.impressions.shuffled((self.training.seed, epoch))
         order = np.resize(order, (steps, num_workers, size))
-        for index in order[:, rank]:
-            yield tensors(self.impressions.batch(index))
+        for index in order:
+            batch = self.impressions.batch(index[rank])
+            if num_workers > 1:
+                known = self.impressions.num_known(index.reshape(-1)) / num_workers
+                batch[NUM_KNOWN] = known.clip(min=1 / num_workers).astype(np.float32)
+            yield tensors(batch)
 
     def validate(self) -> dict[str, float]:
         """Return the figures of every task and the means that early stopping may watch."""

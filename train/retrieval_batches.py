@@ -62,20 +62,29 @@ class RetrievalBatches:
         plan = self._plan(np.random.default_rng((self.training.seed, epoch)), num_workers)
         normaliser = self._total_weight / (len(plan) * num_workers)
         for step, index in enumerate(plan):
-            rng = np.random.default_rng((self.training.seed, epoch, step, rank))
-            batch = self.batch(self.windows.take(index[rank::num_workers]), rng)
+            rng = np.random.default_rng((self.training.seed, epoch, step))
+            batch = self.batch(self.windows.take(index), rng, rank=rank, num_workers=num_workers)
             batch["weights"] /= np.float32(normaliser)
             yield {name: torch.from_numpy(array) for name, array in batch.items()}
 
-    def batch(self, windows: Windows, rng: np.random.Generator) -> Inputs:
-        """Gather windows; weights are not normalised."""
-        events = WindowEvents.gather(windows, self.partitions)
+    def batch(
+        self, windows: Windows, rng: np.random.Generator, *, rank: int = 0, num_workers: int = 1
+    ) -> Inputs:
+        """Gather one worker's part of a step's windows; weights are not normalised.
+
+        The candidates are those of the whole step: what is a target to one worker is a negative
+        to all others.
+        """
+        own = windows.take(np.arange(rank, len(windows), num_workers))
+        events = WindowEvents.gather(own, self.partitions)
         weights = self._weights(events.timestamps, events.is_new) * events.is_target
         rows, columns = np.nonzero(weights)
         targets = events.items[rows, columns].astype(np.int64)
         history = np.where(events.is_real[:, 1:], events.items[:, :-1], 0)
-        candidate_rows, offsets = self.candidates.draw(targets, rng)
-        item_rows = self._number(candidate_rows, history)
+        all_targets = targets if num_workers == 1 else self._targets(windows)
+        candidate_rows, offsets = self.candidates.draw(all_targets, rng)
+        others = self._number(candidate_rows, history)
+        item_rows = np.concatenate([_share(candidate_rows, rank, num_workers), others])
         users = self.examples.users.take(events.users)
         numbers = self._local[history]
         return {
@@ -92,13 +101,14 @@ class RetrievalBatches:
             "user_numbers": users.numbers,
             "offsets": offsets,
             **self._barred(numbers, history > 0, len(candidate_rows)),
+            "shares": np.zeros((num_workers, 0), np.float32),
             **Assembler.static_item_inputs(self.examples.catalogue.encoded.take(item_rows)),
         }
 
     def _plan(self, rng: np.random.Generator, num_workers: int) -> Index:
-        """Return the windows of each step, (steps, workers x batch size), in random order."""
+        """Return the windows of each step, (steps, windows), in random order."""
         steps = self.num_steps(num_workers)
-        size = -(-len(self.windows) // (steps * num_workers)) * num_workers
+        size = max(-(-len(self.windows) // steps), num_workers)
         order = np.resize(rng.permutation(len(self.windows)), steps * size)
         lengths = self.windows.lengths
         for begin in range(0, len(order), POOL_STEPS * size):
@@ -107,11 +117,24 @@ class RetrievalBatches:
         return rng.permutation(order.reshape(steps, size))
 
     def _number(self, candidate_rows: Index, history: npt.NDArray[np.int32]) -> Index:
-        """Number the step's items, candidates first; padding gets any number."""
+        """Number the step's items, candidates first; padding gets any number. Return the others."""
         others = np.setdiff1d(history, candidate_rows)
         item_rows = np.concatenate([candidate_rows, others[others > 0]])
         self._local[item_rows] = np.arange(len(item_rows))
-        return item_rows
+        return item_rows[len(candidate_rows) :]
+
+    def _targets(self, windows: Windows) -> Index:
+        """Return the targets of windows, as `batch` finds them."""
+        parts = []
+        for partition in np.unique(windows.partition):
+            positives = self.partitions[partition]
+            index = windows.take(windows.partition == partition).targets()
+            positions = positives.positions[index]
+            weights = self._weights(
+                positives.timelines.timestamps[positions], positives.is_new[index]
+            )
+            parts.append(positives.timelines.items[positions[weights > 0]])
+        return np.concatenate(parts).astype(np.int64)
 
     def _barred(
         self, numbers: Index, is_real: npt.NDArray[np.bool_], num_candidates: int
@@ -133,3 +156,10 @@ class RetrievalBatches:
         elapsed_ms = np.diff(events.timestamps, axis=1)
         codes = gap_codes(elapsed_ms, has_time=self.examples.schema.has_time)
         return np.where(events.is_real[:, 1:], codes, 0)
+
+
+def _share(candidate_rows: Index, rank: int, num_workers: int) -> Index:
+    """Return the candidates that a worker encodes, as many as every worker."""
+    size = -(-len(candidate_rows) // num_workers)
+    padded = np.pad(candidate_rows, (0, size * num_workers - len(candidate_rows)), mode="edge")
+    return padded[rank * size : (rank + 1) * size]

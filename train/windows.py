@@ -56,6 +56,13 @@ class Windows:
         names = ("partition", "timeline", "begin", "first", "end")
         return Windows(*(getattr(self, name)[index] for name in names))
 
+    def targets(self) -> Index:
+        """Return the indices of all targets, window by window; of windows of one partition."""
+        counts = self.end - self.first
+        before = np.cumsum(counts) - counts
+        index: Index = np.arange(counts.sum()) + np.repeat(self.first - before, counts)
+        return index
+
     @property
     def lengths(self) -> Index:
         """Events of each window."""

@@ -11,7 +11,7 @@ from models.embedding import EmbeddingTable
 from models.tables.adagrad import RowwiseAdagrad
 from models.tables.adamw import TableAdamW
 from models.tables.optimizer import Learning, OptimizerName, TableOptimizer
-from models.tables.placement import PlacementName
+from models.tables.placement import DEFAULT, PlacementName
 from models.tables.routes import RowRouter
 from models.tables.row_shards import RowShards
 from models.tables.whole import WholeTable
@@ -33,12 +33,11 @@ class PlacedTables:
     optimizer sees them. The learning rate is set before backward.
 
     Args:
-        model: whose tables are placed; it is on its device already, tables that are deferred
-            get their memory there.
+        model: whose tables are placed; tables that are deferred get their memory now.
         placements: by table name, with "default" for all others.
         learning: how the tables learn.
         workers: that train together.
-        device: of the model.
+        device: where the rows are to be.
     """
 
     def __init__(
@@ -108,18 +107,19 @@ class PlacedTables:
         return placed
 
     def _whole(self, table: EmbeddingTable) -> WholeTable:
-        if table.weight.is_meta:
-            table.weight = nn.Parameter(table.initial_rows().to(self.device))
-        rows = table.weight.detach()
+        rows = table.initial_rows() if table.weight.is_meta else table.weight.detach()
+        rows = rows.to(self.device)
+        table.weight = nn.Parameter(rows)
         return WholeTable(rows, self._optimizer(rows), self.workers, self._queue)
 
     def _sharded(self, table: EmbeddingTable) -> RowShards:
         router = RowRouter(table.num_rows, self.workers)
         own = slice(router.begin, router.end)
         if table.weight.is_meta:
-            rows = table.initial_rows(router.begin, router.end).to(self.device)
+            rows = table.initial_rows(router.begin, router.end)
         else:
             rows = table.weight.detach()[own].clone()
+        rows = rows.to(self.device)
         placed = RowShards(rows, self._optimizer(rows), router, self._queue)
         table.weight = nn.Parameter(placed.as_shard(rows), requires_grad=False)
         return placed
@@ -156,7 +156,12 @@ def _local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
+def is_named(name: str, key: str) -> bool:
+    """Tell whether a key is a table's name, or the end of its dotted path."""
+    return f".{name}".endswith(f".{key}")
+
+
 def placement_of(name: str, placements: Mapping[str, PlacementName]) -> PlacementName:
     """Return where a table goes: the longest key that is its name or the end of it wins."""
-    keys = [key for key in placements if f".{name}".endswith(f".{key}")]
-    return placements[max(keys, key=len)] if keys else placements["default"]
+    keys = [key for key in placements if is_named(name, key)]
+    return placements[max(keys, key=len) if keys else DEFAULT]

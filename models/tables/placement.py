@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 PlacementName = Literal["local", "replicated", "row_sharded"]
+DEFAULT = "default"
+"""The key of the tables that no other key names."""
 
 
 class Placement(Protocol):
