@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor
 from models.embedding import EmbeddingTable
 from models.tables.adagrad import RowwiseAdagrad
 from models.tables.adamw import TableAdamW
+from models.tables.capacity import Capacity
 from models.tables.optimizer import Learning, OptimizerName, TableOptimizer
 from models.tables.placement import DEFAULT, PlacementName
 from models.tables.routes import RowRouter
@@ -38,6 +39,9 @@ class PlacedTables:
         learning: how the tables learn.
         workers: that train together.
         device: where the rows are to be.
+
+    Raises:
+        InputError: a table does not fit into memory; nothing of it was made.
     """
 
     def __init__(
@@ -53,8 +57,9 @@ class PlacedTables:
         self.tables = tables_of(model)
         self.learning = learning
         self.device = device or torch.device("cpu")
+        self._capacity = Capacity(self.device, learning, self.workers.num_workers)
         self._placements = {
-            name: self._place(table, placement_of(name, placements))
+            name: self._place(name, table, placement_of(name, placements))
             for name, table in self.tables.items()
         }
         self._is_due = False
@@ -97,10 +102,16 @@ class PlacedTables:
             table.placement = None
             table.weight.requires_grad_(True)
 
-    def _place(self, table: EmbeddingTable, placement: PlacementName) -> WholeTable | RowShards:
+    def _place(
+        self, name: str, table: EmbeddingTable, placement: PlacementName
+    ) -> WholeTable | RowShards:
         if placement == "local" and self.workers.num_workers > 1:
             raise ValueError(f"placement 'local' with {self.workers.num_workers} workers")
         is_sharded = placement == "row_sharded" and self.workers.num_workers > 1
+        rows = -(-table.num_rows // self.workers.num_workers) if is_sharded else table.num_rows
+        size = rows * OPTIMIZERS[self.learning.optimizer].bytes_per_row(table.dim)
+        shape = table.num_rows, table.dim
+        self._capacity.take(name, shape, size, is_sharded=is_sharded)
         placed = self._sharded(table) if is_sharded else self._whole(table)
         table.weight.requires_grad_(False)
         table.placement = placed
