@@ -1,9 +1,11 @@
 """Two-tower batches: functions of the seed, complete, and blind to other splits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from features.examples import Examples
 from tests.toy_retrieval import NEW_ITEM, Event, random_timelines, toy_examples
@@ -27,9 +29,18 @@ def batches_of(
     return RetrievalBatches(examples, config, exclude_seen=exclude_seen)
 
 
-def target_rows(batches: RetrievalBatches, batch: Batch) -> np.ndarray:
-    """Return the targets of a batch as catalogue rows, through the item ids' codes."""
-    return batch["item_codes"][batch["targets"], 1].numpy()
+def target_rows(*workers: Batch) -> np.ndarray:
+    """Return all workers' targets of a step as catalogue rows, through the item ids' codes."""
+    candidates = candidate_rows(*workers)
+    return np.concatenate([candidates[batch["targets"].numpy()] for batch in workers])
+
+
+def candidate_rows(*workers: Batch) -> np.ndarray:
+    """Put the workers' shares of a step's candidates together."""
+    count = len(workers[0]["offsets"])
+    share = -(-count // len(workers))
+    shares = [batch["item_codes"][:share, 1].numpy() for batch in workers]
+    return np.concatenate(shares)[:count]
 
 
 def train_items(examples: Examples, *, distinct: bool) -> list[int]:
@@ -48,12 +59,9 @@ def test_an_epoch_holds_every_training_positive(
     examples: Examples, exclude_seen: bool, num_workers: int
 ) -> None:
     batches = batches_of(examples, exclude_seen=exclude_seen)
-    seen: list[int] = []
-    for rank in range(num_workers):
-        epoch = list(batches.epoch(0, rank, num_workers))
-        assert len(epoch) == batches.num_steps(num_workers)
-        for batch in epoch:
-            seen += target_rows(batches, batch).tolist()
+    ranks = [list(batches.epoch(0, rank, num_workers)) for rank in range(num_workers)]
+    assert {len(epoch) for epoch in ranks} == {batches.num_steps(num_workers)}
+    seen = [int(row) for step in zip(*ranks, strict=True) for row in target_rows(*step)]
     wanted = train_items(examples, distinct=exclude_seen)
     extra = len(seen) - len(wanted)
     assert extra >= 0
@@ -80,12 +88,34 @@ def test_a_sampled_step_holds_targets_and_history_beside_the_negatives(
     full = batches_of(examples)
     sampled = batches_of(examples, full_softmax_items=0, num_negatives=4)
     for one, other in zip(full.epoch(0, 0, 1), sampled.epoch(0, 0, 1), strict=True):
-        np.testing.assert_array_equal(target_rows(full, one), target_rows(sampled, other))
+        np.testing.assert_array_equal(target_rows(one), target_rows(other))
         assert (other["targets"] < len(other["offsets"])).all()
         assert (other["offsets"] >= 0).all()
         is_real = one["history_steps"] > 0
         items = [b["item_codes"][b["history"], 1][is_real] for b in (one, other)]
         np.testing.assert_array_equal(*items)
+
+
+@pytest.mark.parametrize("full_softmax_items", [0, 1000])
+def test_all_workers_of_a_step_rank_the_candidates_of_one_process(
+    examples: Examples, full_softmax_items: int
+) -> None:
+    def steps(num_workers: int) -> Iterator[tuple[Batch, ...]]:
+        batches = batches_of(
+            examples,
+            batch_size=6 // num_workers,
+            full_softmax_items=full_softmax_items,
+            num_negatives=4,
+        )
+        epochs = (batches.epoch(2, rank, num_workers) for rank in range(num_workers))
+        return zip(*epochs, strict=True)
+
+    for num_workers in (2, 3):
+        for (alone,), shared in zip(steps(1), steps(num_workers), strict=True):
+            np.testing.assert_array_equal(candidate_rows(alone), candidate_rows(*shared))
+            assert all(torch.equal(alone["offsets"], batch["offsets"]) for batch in shared)
+            together = np.sort(target_rows(*shared))
+            np.testing.assert_array_equal(together, np.sort(target_rows(alone)))
 
 
 def test_weights_add_up_to_the_same_over_an_epoch_however_it_is_cut(examples: Examples) -> None:
