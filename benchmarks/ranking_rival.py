@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rich.progress import track
 
 from cluster.command import parser, run
 from cluster.storage import Storage
-from features.config import Owner, TaskConfig
+from features.config import Kind, Owner, TaskConfig
 from features.examples import Examples
 from features.schema import Schema
 from train.config import TrainSettings
@@ -102,8 +103,11 @@ def rival_figures(examples: Examples, threads: int) -> Figures:
     return figures
 
 
-def table(split: Impressions) -> Floats:
-    """Return what the forests see of every impression of a split, (n, columns)."""
+def table(split: Impressions, max_codes: int = MAX_CODES) -> Floats:
+    """Return what the forests see of every impression of a split, (n, columns).
+
+    Columns of more than `max_codes` values are left out.
+    """
     schema = split.examples.schema
     parts = []
     for start in range(0, len(split), BATCH):
@@ -112,33 +116,36 @@ def table(split: Impressions) -> Floats:
         parts.append(
             np.concatenate(
                 [
-                    *(_codes(schema, owner, batch[f"{owner}_codes"]) for owner in OWNERS),
-                    *(batch[f"{owner}_numbers"].astype(np.float32) for owner in OWNERS),
-                    *_flags(schema, "user", batch["user_multi"]),
-                    *_flags(schema, "item", batch["item_multi"]),
+                    *(
+                        batch[f"{owner}_codes"][:, _small(schema, owner, "categorical", max_codes)]
+                        for owner in OWNERS
+                    ),
+                    *(batch[f"{owner}_numbers"] for owner in OWNERS),
+                    *_flags(schema, "user", batch["user_multi"], max_codes),
+                    *_flags(schema, "item", batch["item_multi"], max_codes),
                     *(batch[name] for name in ("item_age", "user_rates", "item_rates")),
                 ],
                 axis=1,
+                dtype=np.float32,
             )
         )
     return np.concatenate(parts)
 
 
-def _codes(schema: Schema, owner: Owner, codes: npt.NDArray[Any]) -> Floats:
-    features = schema.select(owner, "categorical")
-    small = [k for k, feature in enumerate(features) if feature.rows <= MAX_CODES]
-    return codes[:, small].astype(np.float32)
+def _small(schema: Schema, owner: Owner, kind: Kind, max_codes: int) -> list[int]:
+    features = enumerate(schema.select(owner, kind))
+    return [k for k, feature in features if feature.rows <= max_codes]
 
 
-def _flags(schema: Schema, owner: Owner, multi: npt.NDArray[Any]) -> list[Floats]:
-    """Return a column per value of each multi-valued feature."""
-    flags = []
-    for k, feature in enumerate(schema.select(owner, "multi")):
-        if feature.rows <= MAX_CODES:
-            has = np.zeros((len(multi), feature.rows), np.float32)
-            np.put_along_axis(has, multi[:, k].astype(np.int64), 1.0, axis=1)
-            flags.append(has[:, 1:])
-    return flags
+def _flags(
+    schema: Schema, owner: Owner, multi: npt.NDArray[Any], max_codes: int
+) -> Iterator[Floats]:
+    """Yield a column per value of each multi-valued feature."""
+    features = schema.select(owner, "multi")
+    for k in _small(schema, owner, "multi", max_codes):
+        has = np.zeros((len(multi), features[k].rows), np.float32)
+        np.put_along_axis(has, multi[:, k].astype(np.int64), 1.0, axis=1)
+        yield has[:, 1:]
 
 
 def _forest(

@@ -11,6 +11,9 @@ from features.schema import RateEntity, Schema
 from models.watch_time.choice import OBJECTIVES, WatchTimeName
 from models.watch_time.objective import WatchTimeObjective
 
+PACE = 10.0
+"""Rates are few and strong: their weights go further in a step than the network's."""
+
 
 class TaskHeads(nn.Module):
     """Outputs per task: base rate + weighted rates + a linear map of the task's features.
@@ -131,6 +134,7 @@ class RateSum(nn.Module):
     """
 
     columns: Tensor
+    initial: Tensor
 
     def __init__(
         self, schema: Schema, entities: Sequence[RateEntity], tasks: Sequence[int]
@@ -138,13 +142,14 @@ class RateSum(nn.Module):
         super().__init__()
         self.shape = (len(entities), 1 + len(schema.tasks))
         initial = torch.tensor([float(is_floor(entity)) for entity in entities])
-        self.weight = nn.Parameter(initial.unsqueeze(1).repeat(1, len(tasks)))
+        self.register_buffer("initial", initial.unsqueeze(1), persistent=False)
+        self.change = nn.Parameter(torch.zeros(len(entities), len(tasks)))
         self.register_buffer("columns", torch.tensor(tasks) + 1, persistent=False)
 
     def forward(self, rates: Tensor) -> Tensor:
         """Sum rate features (..., entities * (1 + tasks)): (..., outputs)."""
         by_entity = rates.reshape(*rates.shape[:-1], *self.shape).index_select(-1, self.columns)
-        return (by_entity * self.weight).sum(-2)
+        return (by_entity * (self.initial + PACE * self.change)).sum(-2)
 
 
 def user_side_entities(schema: Schema) -> tuple[RateEntity, ...]:
