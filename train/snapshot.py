@@ -1,5 +1,6 @@
 """A snapshot: what one worker writes of a training's state, taken between two steps."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,7 +25,8 @@ class Snapshot(DefaultSavePlanner):
         state: of the training; tensors that are no DTensor are the same on every worker.
         rank: of this worker.
         num_workers: that share the state.
-        is_copy: whether to copy the tensors; else they must not change until it is written.
+        room_bytes: memory that a copy may take. Without a copy (see `is_copy`) the state must not
+            change until it is written.
         chunk_bytes: about how much of a tensor is written at once.
     """
 
@@ -34,7 +36,7 @@ class Snapshot(DefaultSavePlanner):
         rank: int,
         num_workers: int,
         *,
-        is_copy: bool = True,
+        room_bytes: float = math.inf,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         super().__init__(flatten_state_dict=False, flatten_sharded_tensors=False)
@@ -42,7 +44,6 @@ class Snapshot(DefaultSavePlanner):
         self.set_up_planner(tensors)
         self.facts = saved_facts(facts)
         self.best_epoch: int = state["position"]["best_epoch"]
-        self.is_copy = is_copy
         self.loads = [0] * num_workers
         self.chunks: dict[MetadataIndex, torch.Tensor] = {}
         self.items: list[WriteItem] = []
@@ -51,7 +52,10 @@ class Snapshot(DefaultSavePlanner):
             for chunk, rows in _chunks(item, whole, chunk_bytes):
                 if item.type == WriteItemType.SHARD or self._taker(rows) == rank:
                     self.items.append(chunk)
-                    self.chunks[chunk.index] = rows.to("cpu", copy=True) if is_copy else rows
+                    self.chunks[chunk.index] = rows
+        self.is_copy = sum(rows.nbytes for rows in self.chunks.values()) <= room_bytes
+        if self.is_copy:
+            self.chunks = {key: rows.to("cpu", copy=True) for key, rows in self.chunks.items()}
 
     def create_local_plan(self) -> SavePlan:
         """Return what was planned when the snapshot was taken."""

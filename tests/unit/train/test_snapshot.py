@@ -21,7 +21,7 @@ TABLE = torch.arange(70.0).view(7, 10)
 CHUNK_BYTES = 64
 
 
-def written_and_read(folder: Path, state: State, part: State, **options: bool | int) -> State:
+def written_and_read(folder: Path, state: State, part: State, **options: int) -> State:
     """Write a state from one worker and read it again."""
     files = ProvenFiles(fs.LocalFileSystem())
     snapshot = Snapshot({"position": POSITION, **state}, 0, 1, **options)  # type: ignore[arg-type]
@@ -59,16 +59,20 @@ def test_weights_are_read_in_place(tmp_path: Path) -> None:
     assert back["model"]["weight"].data_ptr() == target.data_ptr()
 
 
-@pytest.mark.parametrize("is_copy", [True, False])
-def test_a_copy_keeps_what_changes_later(tmp_path: Path, is_copy: bool) -> None:
+@pytest.mark.parametrize(("room_bytes", "expected"), [(400, 1.0), (399, 2.0)])
+def test_what_changes_later_is_copied_where_there_is_room(
+    tmp_path: Path, room_bytes: int, expected: float
+) -> None:
     weight = torch.ones(100)
-    snapshot = Snapshot({"position": POSITION, "model": {"weight": weight}}, 0, 1, is_copy=is_copy)
+    state = {"position": POSITION, "model": {"weight": weight}}
+    snapshot = Snapshot(state, 0, 1, room_bytes=room_bytes)
+    assert snapshot.is_copy == (expected == 1.0)
     weight += 1
     files = ProvenFiles(fs.LocalFileSystem())
     snapshot.write(files, str(tmp_path), Peers())
     target = torch.zeros(100)
     restore_state(files, str(tmp_path), {"model": {"weight": target}}, 0)
-    assert torch.equal(target, torch.ones(100) if is_copy else torch.full((100,), 2.0))
+    assert torch.equal(target, torch.full((100,), expected))
 
 
 def test_workers_share_what_all_of_them_hold() -> None:
