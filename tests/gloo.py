@@ -6,8 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
-TIMEOUT_S = 120
+from tests.linear import Silence
+from train.checkpoints import Checkpoints
+from train.peers import Peers
+from train.plain import PlainRuntime
+
+
+class GlooRuntime(PlainRuntime):
+    """One of the connected processes; it writes its share of every checkpoint."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        super().__init__(checkpoints, Silence())
+        self.rank = dist.get_rank()
+        self.num_workers = dist.get_world_size()
+        self.peers = Peers.connected()
+
+    def agree(self, value: float) -> float:
+        """Return rank 0's value."""
+        return self._all(value)[0]
+
+    def mean(self, value: float) -> float:
+        """Return the workers' mean."""
+        return sum(self._all(value)) / self.num_workers
+
+    def _all(self, value: float) -> list[float]:
+        values = [torch.zeros(1, dtype=torch.float64) for _ in range(self.num_workers)]
+        dist.all_gather(values, torch.tensor([value], dtype=torch.float64))
+        return [float(other) for other in values]
 
 
 def run_connected(count: int, function: Callable[..., None], *args: object) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from pyarrow import fs
 
+from models.embedding import EmbeddingTable
+from models.tables.placement import DEFAULT, PlacementName
 from tests.deaths import Death, die_once
 from train.checkpoints import Checkpoints
 from train.config import ModelTraining
@@ -24,16 +26,20 @@ IDENTITY = {"model": "linear", "seed": "0"}
 
 
 class Linear(torch.nn.Module):
-    """y = w x + b with dropout on x."""
+    """y = w x + b with dropout on x, and perhaps a value per owner from a table."""
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, dropout: float, num_owners: int) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(NUM_INPUTS, 1)
         self.dropout = torch.nn.Dropout(dropout)
+        self.owners = EmbeddingTable(num_owners, 1) if num_owners else None
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, Batch]:
         """Return the squared error and the bias."""
-        predicted = self.layer(self.dropout(batch["x"])).squeeze(1)
+        predicted = self.layer(self.dropout(batch["x"]))
+        if self.owners is not None:
+            predicted = predicted + self.owners.rows(batch["owner"])
+        predicted = predicted.squeeze(1)
         loss = torch.nn.functional.mse_loss(predicted.float(), batch["y"])
         return loss, {"bias": self.layer.bias.detach().sum()}
 
@@ -44,20 +50,27 @@ class LinearObjective:
     monitor = "fit"
 
     def __init__(
-        self, training: ModelTraining, *, dropout: float = 0.0, step_s: float = 0.0
+        self,
+        training: ModelTraining,
+        *,
+        dropout: float = 0.0,
+        step_s: float = 0.0,
+        num_owners: int = 0,
     ) -> None:
         generator = torch.Generator().manual_seed(7)
         self.x = torch.randn(NUM_ROWS, NUM_INPUTS, generator=generator)
         self.y = self.x @ torch.arange(1.0, NUM_INPUTS + 1) + 0.5
+        self.owner = torch.arange(NUM_ROWS) % max(num_owners, 1)
         self.training = training
         self.step_s = step_s
         torch.manual_seed(training.seed)
-        self.model: torch.nn.Module = Linear(dropout)
+        self.model: torch.nn.Module = Linear(dropout, num_owners)
         self.validations = 0
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam."""
-        return torch.optim.Adam(self.model.parameters(), lr=self.training.learning_rate)
+        parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
+        return torch.optim.Adam(parameters, lr=self.training.learning_rate)
 
     def num_steps(self, num_workers: int) -> int:
         """Steps of a global batch each."""
@@ -70,12 +83,16 @@ class LinearObjective:
             rows = order[step * self.training.batch_size :][: self.training.batch_size]
             time.sleep(self.step_s)
             index = torch.from_numpy(rows[rank::num_workers].copy())
-            yield {"x": self.x[index], "y": self.y[index]}
+            yield self.rows(index)
+
+    def rows(self, index: torch.Tensor) -> Batch:
+        """Return rows as a batch."""
+        return {"x": self.x[index], "y": self.y[index], "owner": self.owner[index]}
 
     def validate(self) -> dict[str, float]:
         """Return the negated loss over all rows."""
         self.validations += 1
-        loss, _ = self.model({"x": self.x, "y": self.y})
+        loss, _ = self.model(self.rows(torch.arange(NUM_ROWS)))
         return {"fit": -float(loss)}
 
 
@@ -111,6 +128,7 @@ def train_linear(
     *,
     death: Death | None = None,
     dropout: float = 0.0,
+    num_owners: int = 0,
 ) -> None:
     """Train in any runtime and write `weights.pt`, `curves.json` and who trained into a folder.
 
@@ -120,12 +138,14 @@ def train_linear(
         runtime: where it happens.
         death: where a worker is killed, once.
         dropout: of the inputs.
+        num_owners: rows of a table, which is cut over the workers.
     """
     with (folder / "starts.txt").open("a") as starts:
         starts.write(f"{runtime.rank}/{runtime.num_workers}\n")
-    objective = MortalObjective(training, dropout=dropout)
+    objective = MortalObjective(training, dropout=dropout, num_owners=num_owners)
     objective.death, objective.folder = death, folder
-    position = fit(objective, training, runtime)
+    placement: PlacementName = "row_sharded" if runtime.num_workers > 1 else "local"
+    position = fit(objective, training, runtime, {DEFAULT: placement})
     if runtime.rank == 0:
         torch.save(objective.model.state_dict(), folder / "weights.pt")
         (folder / "curves.json").write_text(json.dumps(position.curves))

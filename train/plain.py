@@ -4,10 +4,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
+from cluster.memory import Memory
 from train.checkpoints import Checkpoints, checkpoint_name
 from train.peers import Peers
 from train.progress import Listener
-from train.snapshot import Snapshot
+from train.snapshot import ROOM_SHARE, Snapshot
 from train.state import State
 
 
@@ -20,8 +21,8 @@ class PlainRuntime:
         use_gpu: whether to train on the first GPU.
     """
 
-    rank = 0
-    num_workers = 1
+    rank: int = 0
+    num_workers: int = 1
 
     def __init__(
         self, checkpoints: Checkpoints, listener: Listener, *, use_gpu: bool = False
@@ -40,8 +41,9 @@ class PlainRuntime:
     def report(self, figures: dict[str, float], state: State) -> None:
         """Write a checkpoint; the figures are in its state already."""
         self.settle()
-        snapshot = Snapshot(state, self.rank, self.num_workers)
-        name = checkpoint_name(state)
+        room_bytes = Memory().available_bytes() * ROOM_SHARE
+        snapshot = Snapshot(state, self.rank, self.num_workers, room_bytes=room_bytes)
+        name = self.peers.first(checkpoint_name(state))
         self._written = self._thread.submit(self.checkpoints.write, name, snapshot, self.peers)
         if not snapshot.is_copy:
             self.settle()

@@ -16,6 +16,8 @@ from train.state import State, facts_name, parted, saved_facts
 
 CHUNK_BYTES = 32 * 2**20
 """Tensors are written in chunks of rows, so that nobody holds a second whole one in memory."""
+ROOM_SHARE = 0.5
+"""Of the free memory of a machine; the rest is for the steps that go on meanwhile."""
 
 
 class Snapshot(DefaultSavePlanner):

@@ -9,11 +9,12 @@ import ray.train
 import ray.train.torch
 import torch
 
+from cluster.memory import Memory
 from train.checkpoints import Checkpoints, checkpoint_name
 from train.peers import Peers
 from train.progress import Listener
 from train.runtime import Runtime
-from train.snapshot import Snapshot
+from train.snapshot import ROOM_SHARE, Snapshot
 from train.state import State
 
 
@@ -44,6 +45,7 @@ class WorkerRuntime:
         context = ray.train.get_context()
         self.rank: int = context.get_world_rank()
         self.num_workers: int = context.get_world_size()
+        self._num_neighbours: int = context.get_local_world_size()
         self.device: torch.device = ray.train.torch.get_device()
         self.checkpoints = checkpoints
         self.listener = listener
@@ -58,7 +60,8 @@ class WorkerRuntime:
         """Let Ray Train's upload thread write this worker's share, straight into the storage."""
         self.settle()
         name = self.peers.first(checkpoint_name(state))
-        snapshot = Snapshot(state, self.rank, self.num_workers)
+        room_bytes = Memory().available_bytes() * ROOM_SHARE / self._num_neighbours
+        snapshot = Snapshot(state, self.rank, self.num_workers, room_bytes=room_bytes)
         self._written = Future()
         ray.train.report(
             figures,

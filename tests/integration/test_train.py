@@ -13,7 +13,7 @@ from pyarrow import fs
 from cluster.config import ClusterConfig
 from cluster.errors import input_error_in
 from cluster.session import session
-from tests.deaths import DeadlyFileSystem, Death
+from tests.deaths import Death
 from tests.linear import IDENTITY, Silence, train_linear
 from train.checkpoints import Checkpoints
 from train.config import ModelTraining, TrainConfig
@@ -47,26 +47,25 @@ def folder(tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
-def checkpoints_in(folder: Path, filesystem: fs.FileSystem | None = None) -> Checkpoints:
-    path = str(folder / "runs" / "linear")
-    return Checkpoints(filesystem or fs.LocalFileSystem(), path, IDENTITY)
+def checkpoints_in(folder: Path) -> Checkpoints:
+    return Checkpoints(fs.LocalFileSystem(), str(folder / "runs" / "linear"), IDENTITY)
 
 
 def train(
     folder: Path,
     training: ModelTraining = TRAINING,
     death: Death | None = None,
-    filesystem: fs.FileSystem | None = None,
     dropout: float = 0.0,
+    num_owners: int = 0,
     **config: int,
 ) -> Silence:
     """Train on Ray and return what the driver heard."""
     heard = Silence()
     work: Callable[[Runtime], None] = partial(
-        train_linear, training, folder, death=death, dropout=dropout
+        train_linear, training, folder, death=death, dropout=dropout, num_owners=num_owners
     )
     config = {"num_workers": 1, "max_failures": 0, **config}
-    checkpoints = checkpoints_in(folder, filesystem)
+    checkpoints = checkpoints_in(folder)
     train_on_ray(work, checkpoints, TrainConfig.model_validate(config), heard)
     return heard
 
@@ -97,40 +96,19 @@ def test_two_workers_follow_the_curve_of_one_process(
     assert [p.epoch for p in heard.heard if p.is_epoch] == [1, 2, 3, 4]
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training of two workers, of which none died."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    train(folder, OFTEN, dropout=0.3, num_workers=2)
-    return folder
-
-
-def assert_same_training(folder: Path, expected: Path) -> None:
-    """Assert equal weights and curves, and that each worker was started twice."""
-    assert sorted((folder / "starts.txt").read_text().split()) == ["0/2", "0/2", "1/2", "1/2"]
-    assert curve(folder) == curve(expected)
-    ours, theirs = weights(folder), weights(expected)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
 def test_a_worker_killed_in_an_epoch_changes_nothing(
-    uninterrupted: Path, folder: Callable[[str], Path]
+    cluster: None, folder: Callable[[str], Path]
 ) -> None:
-    killed = folder("killed")
+    killed, whole = folder("killed"), folder("whole")
     death = Death(rank=1, epoch=1, step=25)
-    train(killed, OFTEN, death, dropout=0.3, num_workers=2, max_failures=1)
-    assert_same_training(killed, uninterrupted)
-
-
-def test_a_worker_killed_while_it_writes_a_checkpoint_changes_nothing(
-    uninterrupted: Path, folder: Callable[[str], Path]
-) -> None:
-    killed = folder("killed")
-    deadly = DeadlyFileSystem(pattern="checkpoint_000002-.*__1_0.distcp", scar=str(killed / "scar"))
-    filesystem = fs.PyFileSystem(fs.FSSpecHandler(deadly))
-    train(killed, OFTEN, None, filesystem, dropout=0.3, num_workers=2, max_failures=1)
-    assert (killed / "scar").exists()
-    assert_same_training(killed, uninterrupted)
+    train(killed, OFTEN, death, dropout=0.3, num_owners=37, num_workers=2, max_failures=1)
+    train(whole, OFTEN, dropout=0.3, num_owners=37, num_workers=2)
+    starts = (killed / "starts.txt").read_text().split()
+    assert sorted(starts) == ["0/2", "0/2", "1/2", "1/2"]
+    assert curve(killed) == curve(whole)
+    ours, theirs = weights(killed), weights(whole)
+    assert ours["owners.weight"].shape == (37, 1)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_the_same_run_resumes_after_the_command_failed(
