@@ -26,8 +26,9 @@ ENVIRONMENT = {
     # What a killed sweep knew is at most so old when it goes on.
     "TUNE_GLOBAL_CHECKPOINT_S": "2",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Ray Tune's own tables, which it prints even when told not to.
+    # Ray Tune's own tables, which it prints even when told not to, and its files for others.
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }
 # glibc otherwise gives large temporaries back to the kernel at every training step.
 WORKER_ENVIRONMENT = {

@@ -63,3 +63,28 @@ def test_a_remote_root_without_a_server_is_said(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     track(Storage("memory://root", "toy"))
     assert "MLFLOW_TRACKING_URI" in capsys.readouterr().err
+
+
+def test_a_command_that_was_killed_goes_on_in_its_runs(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path), "toy")
+    first = Tracking(storage, {"a": "1"}, name="tune", key="sweep")
+    first.start("trial 1", {"rate": "0.1"})
+    first.start("trial 2", {"rate": "0.2"})
+    first.end("trial 1", "KILLED")
+    first._queue.shutdown()  # killed: nothing is closed
+    with Tracking(storage, {"a": "1"}, name="tune", key="sweep") as second:
+        second.start("trial 2", {"rate": "0.2"})
+        second.start("trial 3", {"rate": "0.3"})
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri(storage))
+    experiment = client.get_experiment_by_name("toy")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    statuses = sorted((run.info.run_name, run.info.status) for run in runs)
+    assert statuses == [
+        ("trial 1", "KILLED"),
+        ("trial 2", "FINISHED"),
+        ("trial 3", "FINISHED"),
+        ("tune", "FINISHED"),
+    ]

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from cluster.config import ClusterConfig
+from cluster.config import ClusterConfig, load
 from cluster.session import WORKER_ENVIRONMENT, session
 from cluster.storage import Storage
 from cluster.tracking import tracking_uri
 from features.examples import Examples
 from tests.conftest import ROOT, TINY, run_command, succeed
 from tests.sweeps import sweep_of
+from train.config import ModelName, TrainSettings
+from train.trainees import build_trainee
 from tune.execution import carry_out
+from tune.figures import figures_of, monitor_of
 from tune.sweep import Sweep
 
 pytestmark = [
@@ -81,7 +85,7 @@ def cluster() -> Iterator[None]:
 
 
 def planned(text: str, root: Path, *overrides: str) -> Sweep:
-    sweep = sweep_of(text, root, *overrides)
+    sweep = sweep_of(text, root, f"storage.root={root}", *overrides)
     return Sweep.of(sweep.settings, sweep.values, sweep.path, Examples.open(sweep.storage))
 
 
@@ -108,6 +112,28 @@ def kill_after_first_trial(arguments: list[str]) -> str:
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     return "".join(said)
+
+
+@pytest.mark.parametrize("model", ["retrieval", "ranking"])
+def test_every_figure_that_a_sweep_may_watch_is_one_that_validation_gives(
+    tiny_storage: Storage, model: ModelName
+) -> None:
+    settings = load(TrainSettings, TINY)
+    trainee = build_trainee(settings, model, Examples.open(tiny_storage))
+    with torch.no_grad():
+        given = trainee.validate()
+    assert set(figures_of(settings, model)) <= given.keys()
+    assert monitor_of(settings, model) == trainee.monitor
+
+
+def test_a_wrong_space_ends_the_command_in_one_line(tmp_path: Path) -> None:
+    override = "tune.space.train.ranking.learning_rat.choice=[0.1]"
+    done = run_command("tune", "--set", override, "--set", f"storage.root={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {TINY}: tune.space.train.ranking.learning_rat: unknown key; "
+        "did you mean 'train.ranking.learning_rate'?\n"
+    )
 
 
 def test_a_killed_sweep_goes_on_and_its_best_config_trains_to_its_figure(root: Path) -> None:
