@@ -150,10 +150,20 @@ class Fit:
     def load_state_dict(self, state: State) -> None:
         """Take over what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self._load_optimizer(state["optimizer"])
         self.tables.load_state_dict(state["tables"])
         self.position = Position.from_state_dict(state["position"])
         self.meter.load_state_dict(state["meter"])
+
+    def _load_optimizer(self, state: State) -> None:
+        """Take over moments, not decays: a population's member goes on with its own."""
+        own = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state)
+        for group, values in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(values)
 
     def _large_state(self) -> State:
         """Return what may be sharded, and is read in place."""

@@ -160,3 +160,22 @@ def test_bf16_trains(runtime: PlainRuntime) -> None:
     training = TRAINING.model_copy(update={"precision": "bf16", "epochs": 2})
     position = fit(LinearObjective(training), training, runtime)
     assert position.curves[1]["loss"] < position.curves[0]["loss"]
+
+
+class DecayingObjective(LinearObjective):
+    """Has the weight decay of its settings."""
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """AdamW."""
+        decay = self.training.weight_decay
+        self.built = torch.optim.AdamW(self.model.parameters(), lr=0.1, weight_decay=decay)
+        return self.built
+
+
+def test_a_resumed_training_has_the_decay_of_its_settings(runtime: PlainRuntime) -> None:
+    shorter = TRAINING.model_copy(update={"epochs": 1})
+    fit(DecayingObjective(shorter), shorter, runtime)
+    longer = TRAINING.model_copy(update={"epochs": 2, "weight_decay": 0.5})
+    objective = DecayingObjective(longer)
+    fit(objective, longer, runtime)
+    assert objective.built.param_groups[0]["weight_decay"] == 0.5
