@@ -45,7 +45,7 @@ class Outcome:
         result = trial.last_result or {}
         status = _status(trial.status, result)
         reason = _last_line(trial.get_error()) if trial.status == "ERROR" else None
-        return _outcome(sweep, number, {"config": trial.config, **result}, status, reason)
+        return _outcome(sweep, number, {**result, "config": trial.config}, status, reason)
 
     @classmethod
     def of_result(cls, sweep: Sweep, number: int, result: Any) -> "Outcome":
