@@ -9,6 +9,7 @@ import ray.tune
 from pyarrow import fs
 
 from train.checkpoints import PREFIX, Checkpoints
+from tune.space import Drawn
 
 ORIGIN = "origin.json"
 """The file of a Tune checkpoint; it says where the weights are."""
@@ -21,11 +22,16 @@ class Origin:
 
     Attributes:
         trial: that has the checkpoints.
-        epoch: after which.
+        history: the values of every epoch done, as drawn.
     """
 
     trial: str
-    epoch: int
+    history: list[Drawn]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
 
     @classmethod
     def wanted(cls) -> "Origin | None":

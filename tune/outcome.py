@@ -19,7 +19,7 @@ class Outcome:
 
     Attributes:
         number: in order of creation, from 1.
-        drawn: its values as the search knows them.
+        drawn: its values as the search knows them; a population's member's at its best epoch.
         values: its values as the config holds them.
         status: `stopped` by the scheduler or the end of the time, `done` by itself.
         value: the monitored figure of the weights that it keeps; None before the first epoch.
@@ -74,7 +74,8 @@ def is_default(sweep: Sweep, outcome: Outcome) -> bool:
 def _outcome(
     sweep: Sweep, number: int, metrics: Mapping[str, Any], status: Status, reason: str | None
 ) -> Outcome:
-    drawn = dict(metrics.get("config") or {})
+    history = metrics.get("history")  # of a population's member, whose values change
+    drawn = dict(history[metrics["best_epoch"] - 1] if history else metrics.get("config") or {})
     has_score = bool(metrics.get("curve"))
     return Outcome(
         number=number,

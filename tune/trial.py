@@ -54,11 +54,16 @@ class Reporter:
     Args:
         sweep: that the trial belongs to.
         trial: whose checkpoints hold the weights.
+        drawn: its values.
     """
 
-    def __init__(self, sweep: Sweep, trial: str) -> None:
+    def __init__(self, sweep: Sweep, trial: str, drawn: Drawn) -> None:
         self.sweep = sweep
         self.trial = trial
+        self.drawn = drawn
+        self.history: list[Drawn] = []
+        """The values of every epoch; those that came before it took over its weights are not its
+        own."""
 
     def tell(self, progress: Progress) -> None:
         """Report an epoch; Ray Tune may end the trial here."""
@@ -84,10 +89,13 @@ class Reporter:
 
     def _report_to_population(self, metrics: dict[str, Any]) -> None:
         """Report with a pointer to the weights; what is over is not overwritten by a better one."""
+        missing = metrics[EPOCH] - len(self.history)
+        self.history = [*self.history, *[self.drawn] * missing][: metrics[EPOCH]]
         with tempfile.TemporaryDirectory() as folder:
-            Origin(self.trial, metrics[EPOCH]).write(Path(folder))
+            Origin(self.trial, self.history).write(Path(folder))
             checkpoint = ray.tune.Checkpoint.from_directory(folder)
-            ray.tune.report({**metrics, "done": metrics["is_over"]}, checkpoint=checkpoint)
+            more = {"history": self.history, "done": metrics["is_over"]}
+            ray.tune.report({**metrics, **more}, checkpoint=checkpoint)
 
 
 def trainable(sweep: Sweep, cpus: int) -> Callable[[Drawn], None]:
@@ -99,10 +107,9 @@ def trainable(sweep: Sweep, cpus: int) -> Callable[[Drawn], None]:
     """
 
     def trial(config: Drawn) -> None:
-        own = ray.tune.get_context().get_trial_id()
-        reporter = Reporter(sweep, own)
+        reporter = Reporter(sweep, ray.tune.get_context().get_trial_id(), config)
         try:
-            _train(sweep, config, cpus, reporter)
+            _train(sweep, cpus, reporter)
         except Exception as error:
             known = input_error_in(error)
             if known is None:
@@ -112,14 +119,16 @@ def trainable(sweep: Sweep, cpus: int) -> Callable[[Drawn], None]:
     return trial
 
 
-def _train(sweep: Sweep, drawn: Drawn, cpus: int, reporter: Reporter) -> None:
-    settings = sweep.settings_of(drawn)
+def _train(sweep: Sweep, cpus: int, reporter: Reporter) -> None:
+    settings = sweep.settings_of(reporter.drawn)
     config = settings.train.model_copy(update={"cpus_per_worker": cpus})
     training = Training(settings, sweep.model, sweep.storage, sweep.monitor)
     checkpoints = sweep.checkpoints(reporter.trial)
     wanted = Origin.wanted()
-    if wanted is not None and wanted.trial != reporter.trial:
-        inherit(sweep.checkpoints(wanted.trial), checkpoints, wanted.epoch)
+    if wanted is not None:
+        reporter.history = wanted.history
+        if wanted.trial != reporter.trial:
+            inherit(sweep.checkpoints(wanted.trial), checkpoints, wanted.epoch)
     if is_own_process(config.num_workers):
         torch.set_num_threads(cpus)
         training(PlainRuntime(checkpoints, reporter, use_gpu=config.use_gpu))

@@ -67,5 +67,5 @@ def _tune_config(sweep: Sweep, room: Room) -> ray.tune.TuneConfig:
 def _resources(train: TrainConfig, room: Room) -> dict[str, Any]:
     """Return what Ray Tune sets aside; Ray Train's workers ask for their own."""
     if not is_own_process(train.num_workers):
-        return {"CPU": 0}
+        return {"CPU": 0, "memory": 1}  # Ray Tune refuses to set nothing aside
     return {"CPU": room.cpus, **({"GPU": 1} if train.use_gpu else {})}

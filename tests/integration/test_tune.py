@@ -172,6 +172,9 @@ def test_a_member_of_a_population_goes_on_from_the_better_ones_weights(
     curves = [trial["curve"] for trial in manifest["trials"]]
     assert [len(curve) for curve in curves] == [4, 4]
     assert curves[0][0] == curves[1][0]
+    worse, better = sorted(manifest["trials"], key=lambda trial: trial["value"])
+    if worse["value"] == better["value"]:  # the best epoch was inherited, with its values
+        assert worse["values"] == better["values"]
 
 
 def test_trials_at_a_time_have_workers_of_their_own(cluster: None, root: Path) -> None:

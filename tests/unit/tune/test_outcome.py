@@ -65,6 +65,12 @@ def test_a_trials_value_is_that_of_the_weights_it_keeps(outcomes: list[Outcome])
     assert outcomes[1].best_epoch == 2
 
 
+def test_a_members_values_are_those_of_its_best_epoch(sweep: Sweep) -> None:
+    member = {**standing(0.6, 0.7, 0.65), "history": [SHARED, SHARED, DEFAULT]}
+    outcome = outcomes_of(sweep, [FakeTrial(DEFAULT, "RUNNING", member)])[0]
+    assert outcome.values == {RATE: 0.002, MIXTURE: "shared"}
+
+
 def test_the_best_trial_is_the_highest_or_the_lowest(outcomes: list[Outcome]) -> None:
     assert best_of(outcomes, 1.0) is outcomes[1]
     assert best_of(outcomes, -1.0) is outcomes[5]
