@@ -29,6 +29,8 @@ ENVIRONMENT = {
     # Ray Tune's own tables, which it prints even when told not to, and its files for others.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # An interrupted sweep ends as any command does, and goes on later.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 # glibc otherwise gives large temporaries back to the kernel at every training step. OpenMP's
 # threads otherwise spin for milliseconds where others want their cores: two threads on two busy

@@ -93,6 +93,11 @@ class TuneConfig(Section):
         return _flattened(value) if isinstance(value, Mapping) else value
 
     @property
+    def sign(self) -> float:
+        """What makes a higher figure the better one."""
+        return 1.0 if self.mode == "max" else -1.0
+
+    @property
     def num_trials(self) -> int | None:
         """Trials to run; None where only the time limits them."""
         return DEFAULT_TRIALS if self.trials is None and self.max_minutes is None else self.trials

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import ray.tune.schedulers
@@ -15,16 +16,29 @@ Domains = dict[str, Any]
 
 
 class Halving(ray.tune.schedulers.AsyncHyperBandScheduler):  # type: ignore[misc]  # Ray is untyped
-    """Successive halving that lets the config's own trial finish: the others are compared with it.
+    """Successive halving that spares the config's own trial and knows what a killed sweep knew.
+
+    The others are compared with that trial, so that it has to come to its end. Ray Tune keeps no
+    scheduler's state: what trials have reported before is read from them when they are added.
 
     Args:
         default: what that trial has drawn.
+        sign: of the figure, so that higher is better.
         options: of Ray Tune's scheduler.
     """
 
-    def __init__(self, default: Drawn | None, **options: Any) -> None:
+    def __init__(self, default: Drawn | None, sign: float, **options: Any) -> None:
         super().__init__(**options)
         self.default = default
+        self.sign = sign
+        self.pick: Callable[[float, float], float] = max if sign > 0 else min
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Take a trial up, with the rungs that it has passed."""
+        super().on_trial_add(tune_controller, trial)
+        curve = (trial.last_result or {}).get("curve", ())
+        for epoch, score in enumerate(accumulate(curve, self.pick), 1):
+            self._trial_info[trial.trial_id].on_result(trial, epoch, self.sign * score)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide whether a trial goes on."""
@@ -49,6 +63,7 @@ def initial(config: TuneConfig, space: Space) -> Domains:
 def _asha(config: TuneConfig, space: Space, epochs: int) -> ray.tune.schedulers.TrialScheduler:
     return Halving(
         space.defaults(),
+        config.sign,
         time_attr=EPOCH,
         grace_period=min(config.asha.grace_epochs, epochs),
         reduction_factor=config.asha.reduction,

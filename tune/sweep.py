@@ -77,7 +77,7 @@ class Sweep:
     @property
     def sign(self) -> float:
         """What makes a higher figure the better one."""
-        return 1.0 if self.config.mode == "max" else -1.0
+        return self.config.sign
 
     @property
     def epochs(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import ray.tune
 
 from train.config import TrainConfig
+from tune.resumption import can_go_on
 from tune.room import Room
 from tune.schedulers import initial, scheduler
 from tune.search import searcher
@@ -23,16 +24,16 @@ def tuner(sweep: Sweep, room: Room) -> ray.tune.Tuner:
         sweep: to carry out.
         room: what each trial gets, and how many run at a time.
     """
-    checkpoints = sweep.checkpoints(EXPERIMENT)
-    storage_path, _, name = checkpoints.path.rpartition("/")
+    experiment = sweep.checkpoints(EXPERIMENT)
+    storage_path, _, name = experiment.path.rpartition("/")
     train = sweep.settings.train
     work = ray.tune.with_resources(trainable(sweep, room.cpus), _resources(train, room))
-    if ray.tune.Tuner.can_restore(checkpoints.path, checkpoints.filesystem):
+    if can_go_on(experiment):
         return ray.tune.Tuner.restore(
-            checkpoints.path,
+            experiment.path,
             work,
             resume_errored=True,
-            storage_filesystem=checkpoints.filesystem,
+            storage_filesystem=experiment.filesystem,
         )
     return ray.tune.Tuner(
         work,
@@ -41,7 +42,7 @@ def tuner(sweep: Sweep, room: Room) -> ray.tune.Tuner:
         run_config=ray.tune.RunConfig(
             name=name,
             storage_path=storage_path,
-            storage_filesystem=checkpoints.filesystem,
+            storage_filesystem=experiment.filesystem,
             callbacks=[Watching(sweep)],
             failure_config=ray.tune.FailureConfig(max_failures=train.max_failures),
             verbose=0,
