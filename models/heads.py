@@ -11,7 +11,7 @@ from features.schema import RateEntity, Schema
 from models.watch_time.choice import OBJECTIVES, WatchTimeName
 from models.watch_time.objective import WatchTimeObjective
 
-PACE = 10.0
+PACE = 3.0
 """Rates are few and strong: their weights go further in a step than the network's."""
 
 

@@ -8,11 +8,17 @@ import polars as pl
 import pytest
 import torch
 
+from cluster.storage import Storage
 from features.config import DatasetConfig
 from features.examples import Examples
+from models.config import ModelsConfig, RankerConfig
 from tests.toy_ranking import TASKS, toy_examples, toy_schema
+from train.checkpoints import Checkpoints
 from train.config import RankingTraining, TrainConfig, TrainSettings
 from train.impressions import Impressions
+from train.loop import fit
+from train.plain import PlainRuntime
+from train.progress import Listeners
 from train.ranking import RankingTrainee
 from train.ranking_metrics import auc, xauc
 from train.rate_floor import rate_logits
@@ -24,12 +30,16 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     return toy_examples(tmp_path_factory.mktemp("toy"), rows=400)
 
 
-def trainee_of(examples: Examples, **training: object) -> RankingTrainee:
+def trainee_of(
+    examples: Examples, *, watch_time: str = "log", **training: object
+) -> RankingTrainee:
     ranking = RankingTraining.model_validate({"batch_size": 64, **training})
+    ranker = RankerConfig.model_validate({"watch_time": watch_time})
     settings = TrainSettings(
         recommender="toy",
         dataset=DatasetConfig(format="synthetic"),
         tasks=TASKS,
+        models=ModelsConfig(ranker=ranker),
         train=TrainConfig(ranking=ranking),
     )
     trainee = build_trainee(settings, "ranking", examples)
@@ -106,6 +116,31 @@ def test_training_learns_what_rates_do_not_say(examples: Examples) -> None:
     after = trainee.validate()
     assert after["auc_click"] > before["auc_click"] + 0.1
     assert after["xauc_watch_time"] > before["xauc_watch_time"]
+
+
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm"])
+def test_the_loop_learns_the_tasks_weights_beside_the_network_s(
+    examples: Examples, tmp_path: Path, weighting: str
+) -> None:
+    trainee = trainee_of(examples, epochs=2, learning_rate=3e-3, loss_weighting=weighting)
+    before = trainee.validate()
+    first = {name: value.clone() for name, value in trainee.model.state_dict().items()}
+    checkpoints = Checkpoints.of(Storage(str(tmp_path), "toy"), "runs/ranking", {})
+    fit(trainee, trainee.training, PlainRuntime(checkpoints, Listeners(())))
+    changed = {
+        name for name, value in trainee.model.state_dict().items() if not value.equal(first[name])
+    }
+    assert {"ranker.item.table.weight", "ranker.heads.weight"} < changed
+    assert any(name.startswith("task_weights.") for name in changed)
+    assert trainee.validate()["auc_click"] > before["auc_click"]
+
+
+def test_watch_time_heads_know_the_training_split(examples: Examples) -> None:
+    ranker = trainee_of(examples, watch_time="duration_quantiles").ranker
+    quantiles = ranker.heads.watch_times["2"].quantiles
+    labels = Impressions(examples, "train").labels[:, 2]
+    assert float(quantiles.max()) == pytest.approx(np.nanmax(labels))
+    assert (quantiles.diff(dim=1) >= 0).all()
 
 
 def test_the_same_seed_trains_the_same_weights(examples: Examples) -> None:
