@@ -5,7 +5,8 @@
 All variants train the same two-tower model on the same examples, one thread per worker, and run
 in turn for a second or two each; figures are medians over the rounds. `ray_over_torchrun` is the
 time of a step under Ray Train over that under torch.distributed.run, `two_worker_cpu_ratio` the
-CPU time per sample of two workers over that of one at the same global batch.
+CPU time per sample of two workers with replicated tables over that of one at the same global batch
+and with the same candidates; `..._sharded` that with tables cut over both.
 """
 
 import argparse
@@ -34,7 +35,11 @@ VISIT_S, QUICK_VISIT_S = 1.5, 0.2
 ALONE = (Variant("common"), Variant("millrace", "benchmarks.throughput.on_ray"))
 OURS = (Variant("millrace_torchrun"), Variant("millrace_fp32"))
 LIMIT = Variant("limit", "benchmarks.throughput.limit")
-TOGETHER = (Variant("one_worker"), Variant("two_workers", num_workers=2))
+TOGETHER = (
+    Variant("one_worker"),
+    Variant("two_workers", num_workers=2),
+    Variant("two_workers_sharded", num_workers=2),
+)
 
 Laps = dict[str, list[list[Lap]]]
 """By variant and round, the workers' laps."""
@@ -120,6 +125,7 @@ def _result(laps: Laps, work: Work, rates: Rates, folder: Path) -> dict[str, Any
         "ray_over_torchrun": _ratio(step_s["millrace"], step_s["millrace_torchrun"]),
         "ray_over_torchrun_cpu": _ratio(cpu_s["millrace"], cpu_s["millrace_torchrun"]),
         "two_worker_cpu_ratio": _ratio(cpu_s["two_workers"], cpu_s["one_worker"]),
+        "two_worker_cpu_ratio_sharded": _ratio(cpu_s["two_workers_sharded"], cpu_s["one_worker"]),
         "times_common": _ratio(step_s["common"], step_s["millrace"]),
         **{
             f"times_{name}": _ratio(step_s[name], step_s["millrace"])

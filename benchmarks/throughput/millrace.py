@@ -12,7 +12,10 @@ from benchmarks.throughput.rounds import connect, timed
 from benchmarks.throughput.towers import TEMPERATURE, Towers
 from benchmarks.throughput.world import Batch, Sizes, World
 from models.embedding import EmbeddingTable
+from models.gathering import gathered
 from models.losses import SoftmaxRows, softmax_loss
+from models.tables.placement import PlacementName
+from models.tables.workers import Workers
 from train.config import ModelTraining
 from train.loop import fit
 from train.progress import Listener
@@ -31,18 +34,26 @@ class MillraceTwoTower(nn.Module):
         self.users = EmbeddingTable(sizes.users, sizes.dim)
         self.items = EmbeddingTable(sizes.items, sizes.dim)
         self.towers = Towers(sizes)
+        self.workers = Workers.connected()
         self.losses = [torch.zeros(())]
 
     def forward(self, batch: Batch) -> tuple[Tensor, Batch]:
         """Score the users against the step's candidates."""
         history = self.items.pooled(batch["histories"], torch.ones_like(batch["histories"]) > 0)
         users = self.towers.users(torch.cat([self.users.rows(batch["users"]), history], 1))
-        items = self.towers.items(self.items.rows(batch["candidates"]))
+        items = self._candidates(batch["candidates"])
         weights = torch.full((len(users),), 1.0 / len(users))
         rows = SoftmaxRows(batch["positions"], weights, torch.zeros(len(items)))
         loss = softmax_loss(users, items, scale=torch.tensor(1.0 / TEMPERATURE), rows=rows)
         self.losses[0] = loss.detach()
         return loss, {}
+
+    def _candidates(self, ids: Tensor) -> Tensor:
+        """Return the candidates' vectors; every worker computes its share of them."""
+        share = len(ids) // self.workers.num_workers
+        own = ids[self.workers.rank * share :][:share]
+        vectors = self.towers.items(self.items.rows(own))
+        return gathered(vectors, self.workers) if self.workers.num_workers > 1 else vectors
 
 
 class Rounds:
@@ -89,7 +100,7 @@ class TrainMillrace:
         """Train with the project's loop as often as asked."""
         torch.manual_seed(0)
         objective = Rounds(self.address, self.name, World(self.world_path))
-        fit(objective, self.training, Unsaved(runtime))
+        fit(objective, self.training, Unsaved(runtime), {"default": placement_of(self.name)})
 
 
 class Unsaved:
@@ -126,6 +137,11 @@ class Unsaved:
     def mean(self, value: float) -> float:
         """Return the mean of the workers' values to every worker."""
         return self._runtime.mean(value)
+
+
+def placement_of(name: str) -> PlacementName:
+    """Return where a variant of ours has its tables; those named `..._sharded` cut them."""
+    return "row_sharded" if name.endswith("_sharded") else "replicated"
 
 
 def training_of(name: str) -> ModelTraining:
