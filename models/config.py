@@ -28,6 +28,11 @@ class TwoTowerConfig(Section):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     id_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of items whose id a training step hides, so that attributes alone place new items."""
+    item_attributes: bool = True
+    """Whether attributes place an item beside its id; without them new items have no place. Where
+    there are no ids, attributes alone do."""
+    time_gaps: bool = True
+    """Whether the history's events carry the time that passed after them."""
     context_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of context values that training replaces by "unknown"."""
     temperature: float = Field(default=0.05, ge=MIN_TEMPERATURE)

@@ -47,8 +47,10 @@ class ItemEncoder(nn.Module):
         if self.id_column is not None:
             rows = schema.select("item", "categorical")[self.id_column].rows
             self.ids = EmbeddingTable(rows, config.dim)
-        self.attributes = FeatureEmbedding(_without_id(schema), "item", config.attribute_dim)
-        self.project = Projection(self.attributes.width, config.dim)
+        self.has_attributes = config.item_attributes or self.id_column is None
+        if self.has_attributes:
+            self.attributes = FeatureEmbedding(_without_id(schema), "item", config.attribute_dim)
+            self.project = Projection(self.attributes.width, config.dim)
 
     def forward(self, codes: Tensor, multi: Tensor, numbers: Tensor) -> Tensor:
         """Encode codes (..., c), multi (..., m, values), numbers (..., k): (..., dim)."""
@@ -56,8 +58,10 @@ class ItemEncoder(nn.Module):
             projected: Tensor = self.project(self.attributes(codes, multi, numbers))
             return projected
         before, ids, after = codes.tensor_split((self.id_column, self.id_column + 1), dim=-1)
-        others = torch.cat([before, after], dim=-1)
         known = self.ids.rows(self._dropped(ids.squeeze(-1)))
+        if not self.has_attributes:
+            return known
+        others = torch.cat([before, after], dim=-1)
         encoded: Tensor = known + self.project(self.attributes(others, multi, numbers))
         return encoded
 
@@ -78,7 +82,7 @@ class TwoTower(nn.Module):
     def __init__(self, schema: Schema, config: TwoTowerConfig) -> None:
         super().__init__()
         self.items = ItemEncoder(schema, config)
-        self.steps = EmbeddingTable(GAP_ROWS, config.dim)
+        self.steps = EmbeddingTable(GAP_ROWS, config.dim) if config.time_gaps else None
         self.history = HistoryEncoder(
             config.encoder,
             config.dim,
@@ -109,7 +113,9 @@ class TwoTower(nn.Module):
         Returns:
             The states (batch, events + 1, dim); state k has seen k events.
         """
-        states: Tensor = self.history(encoded_history + self.steps.rows(steps))
+        if self.steps is not None:
+            encoded_history = encoded_history + self.steps.rows(steps)
+        states: Tensor = self.history(encoded_history)
         return states
 
     def user_vectors(self, states: Tensor, users: Tensor, contexts: Tensor) -> Tensor:

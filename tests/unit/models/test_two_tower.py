@@ -209,16 +209,40 @@ def test_a_hidden_id_leaves_what_the_attributes_say(examples: Examples) -> None:
     torch.testing.assert_close(ItemTower(model.train())(items)[:5], without_ids[:5])
 
 
-def test_every_parameter_takes_part_in_a_step(tmp_path: Path) -> None:
-    for encoder in ("mean", "transformer", "hstu"):
-        examples = toy(tmp_path / encoder)
-        model = TwoTowerLoss(two_tower(examples, CONFIG.model_copy(update={"encoder": encoder})))
-        batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=True)
-        loss, parts = model(next(batches.epoch(0, 0, 1)))
-        loss.backward()
-        assert loss.ndim == 0
-        assert not parts["temperature"].requires_grad
-        assert [name for name, p in model.named_parameters() if p.grad is None] == []
+VARIANTS = (
+    {"encoder": "mean"},
+    {"encoder": "transformer"},
+    {"encoder": "hstu"},
+    {"item_attributes": False},
+    {"time_gaps": False},
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_parameter_takes_part_in_a_step(tmp_path: Path, variant: dict[str, object]) -> None:
+    examples = toy(tmp_path)
+    model = TwoTowerLoss(two_tower(examples, CONFIG.model_copy(update=variant)))
+    batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=True)
+    loss, parts = model(next(batches.epoch(0, 0, 1)))
+    loss.backward()
+    assert loss.ndim == 0
+    assert not parts["temperature"].requires_grad
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("without", "input_name"),
+    [({"item_attributes": False}, "history_multi"), ({"time_gaps": False}, "history_steps")],
+)
+def test_what_is_left_out_changes_no_vector(
+    tmp_path: Path, without: dict[str, object], input_name: str
+) -> None:
+    examples = toy(tmp_path)
+    asked = requests(examples, 4, [3])
+    changed = {**asked, input_name: asked[input_name].flip(1)}
+    for variant, is_used in (({}, True), (without, False)):
+        tower = UserTower(two_tower(examples, CONFIG.model_copy(update=variant)))
+        assert torch.equal(tower(asked), tower(changed)) != is_used
 
 
 def test_a_step_does_not_see_what_follows_the_target(tmp_path: Path) -> None:
