@@ -73,6 +73,10 @@ class RetrievalTraining(ModelTraining):
     """`[train.retrieval]`: the two-tower model; `batch_size` counts windows of timelines."""
 
     batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    decay: Literal["none", "cosine"] = "cosine"
+    patience: int = Field(default=4, ge=1)
     optimizer: Literal["adamw", "muon"] = "muon"
     """Of the layers; `muon` turns the history encoder's matrices by orthogonalised momentum, which
     learns from a step what AdamW learns from several; everything else is AdamW's."""

@@ -19,7 +19,7 @@ from train.muon import Muon
 from train.objective import Batch
 from train.rankings import chunk_of, rankings
 from train.retrieval_batches import RetrievalBatches
-from train.retrieval_metrics import means
+from train.retrieval_metrics import exposure, means
 from train.retrieval_queries import Queries, Questions
 from train.retrieval_report import retrieval_report, write_predictions
 
@@ -86,6 +86,7 @@ class RetrievalTrainee:
         scorer = TwoTowerScorer(self.two_tower, self.examples)
         answers = rankings(scorer, chunks, exclude_seen=self.exclude_seen)
         figures = means(answers.metrics())
+        figures |= exposure(answers.ranked, self.examples.catalogue.num_items)
         return {name: value for name, value in figures.items() if value is not None}
 
     def evaluate(self, predictions_path: Path) -> dict[str, Any]:
