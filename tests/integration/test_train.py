@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ray.train
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
 from cluster.config import ClusterConfig
@@ -48,7 +49,9 @@ def folder(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def checkpoints_in(folder: Path) -> Checkpoints:
-    return Checkpoints(fs.LocalFileSystem(), str(folder / "runs" / "linear"), IDENTITY)
+    """Open them as those of a storage that only fsspec knows."""
+    filesystem = fs.PyFileSystem(fs.FSSpecHandler(LocalFileSystem(auto_mkdir=True)))
+    return Checkpoints(filesystem, str(folder / "runs" / "linear"), IDENTITY)
 
 
 def train(
