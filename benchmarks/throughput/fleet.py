@@ -97,10 +97,6 @@ class Fleet:
         trace: TracebackType | None,
     ) -> None:
         """Let every worker end."""
-        with suppress(OSError):
-            for connections in self._workers.values():
-                for connection in connections.values():
-                    connection.send(0)
         self._end()
 
     def run(self, name: str, request: Any) -> list[Any]:
@@ -148,6 +144,10 @@ class Fleet:
         return f"variant {name!r} has ended or does not answer:\n{log[-LOG_CHARACTERS:]}"
 
     def _end(self) -> None:
+        for connections in self._workers.values():
+            for connection in connections.values():
+                with suppress(OSError):
+                    connection.send(0)
         for process in self.processes.values():
             try:
                 process.wait(STOP_TIMEOUT_S)
