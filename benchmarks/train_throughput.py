@@ -5,8 +5,8 @@
 All variants train the same two-tower model on the same examples, one thread per worker, and run
 in turn for a second or two each; figures are medians over the rounds. `ray_over_torchrun` is the
 time of a step under Ray Train over that under torch.distributed.run, `two_worker_cpu_ratio` the
-CPU time per sample of two workers with replicated tables over that of one at the same global batch
-and with the same candidates; `..._sharded` that with tables cut over both.
+CPU time per sample of two workers with sharded tables over that of one at the same global batch and
+with the same candidates; `..._replicated` that with a copy of the tables on each.
 """
 
 import argparse
@@ -124,8 +124,8 @@ def _result(laps: Laps, work: Work, rates: Rates, folder: Path) -> dict[str, Any
         "limit_samples_per_s_fp32": round(sizes.batch / sum(limits["fp32"].values())),
         "ray_over_torchrun": _ratio(step_s["millrace"], step_s["millrace_torchrun"]),
         "ray_over_torchrun_cpu": _ratio(cpu_s["millrace"], cpu_s["millrace_torchrun"]),
-        "two_worker_cpu_ratio": _ratio(cpu_s["two_workers"], cpu_s["one_worker"]),
-        "two_worker_cpu_ratio_sharded": _ratio(cpu_s["two_workers_sharded"], cpu_s["one_worker"]),
+        "two_worker_cpu_ratio": _ratio(cpu_s["two_workers_sharded"], cpu_s["one_worker"]),
+        "two_worker_cpu_ratio_replicated": _ratio(cpu_s["two_workers"], cpu_s["one_worker"]),
         "times_common": _ratio(step_s["common"], step_s["millrace"]),
         **{
             f"times_{name}": _ratio(step_s[name], step_s["millrace"])

@@ -29,5 +29,5 @@ def test_every_variant_trains_and_the_last_line_holds_the_figures() -> None:
     assert result["limit_samples_per_s"] > rates["millrace"]
     assert result["ray_over_torchrun"] > 0
     assert result["two_worker_cpu_ratio"] > 0
-    assert result["two_worker_cpu_ratio_sharded"] > 0
+    assert result["two_worker_cpu_ratio_replicated"] > 0
     assert result["loss"]["millrace"] < 6.0  # log 256, the loss of no knowledge, is 5.5
