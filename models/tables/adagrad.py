@@ -34,11 +34,13 @@ class RowwiseAdagrad:
         """Add the squares, then step by their root; consumes the sums."""
         ids, sums = gradients.ids, gradients.sums
         squares = torch.linalg.vector_norm(sums, dim=1).square_().div_(sums.shape[1])
-        squares += self.accumulator[ids]
-        self.accumulator[ids] = squares
+        squares += self.accumulator.index_select(0, ids)
+        self.accumulator.scatter_(0, ids, squares)
         sums.mul_((squares.sqrt_() + EPSILON).reciprocal_().mul_(-self.learning_rate)[:, None])
         if self.weight_decay:
-            sums.add_(self.weight[ids], alpha=-self.learning_rate * self.weight_decay)
+            sums.add_(
+                self.weight.index_select(0, ids), alpha=-self.learning_rate * self.weight_decay
+            )
         self.weight.index_add_(0, ids, sums)
 
     def state(self) -> dict[str, Tensor]:

@@ -40,12 +40,12 @@ class TableAdamW:
         """Step with the gradients of the touched rows and zeros for all others."""
         if not self.weight.numel():
             return
-        self._gradient[gradients.ids] = gradients.sums
+        self._gradient.index_copy_(0, gradients.ids, gradients.sums)
         self.weight.grad = self._gradient
         self._optimizer.param_groups[0]["lr"] = self.learning_rate
         self._optimizer.step()
         self.weight.grad = None
-        self._gradient[gradients.ids] = 0.0
+        self._gradient.index_fill_(0, gradients.ids, 0.0)
 
     def state(self) -> dict[str, Tensor]:
         """Return both moments and the number of steps."""

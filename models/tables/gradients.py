@@ -29,7 +29,7 @@ class Distinct:
         is_first = torch.ones_like(ordered, dtype=torch.bool)
         torch.ne(ordered[1:], ordered[:-1], out=is_first[1:])
         starts = is_first.nonzero().squeeze(1)
-        return cls(ordered[starts].long(), order, starts)
+        return cls(ordered.index_select(0, starts).long(), order, starts)
 
     def inverse(self) -> Tensor:
         """Return where in `ids` each original id is (repetitions,)."""
@@ -45,7 +45,7 @@ class Distinct:
         A row's gradients are summed as one bag: nothing of the size of repetitions x dim is made,
         and no two threads add to the same row.
         """
-        picked = source[self.order]
+        picked = source.index_select(0, self.order)
         return torch.nn.functional.embedding_bag(picked, gradients, self.starts, mode="sum")
 
 

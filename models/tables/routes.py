@@ -30,7 +30,8 @@ class RowRoute:
 
     def fetched(self, weight: Tensor) -> Tensor:
         """Return the distinct rows (n, dim); `weight` is our shard."""
-        return self.workers.exchanged(weight[self.asked], self.received, self.sent)
+        rows = torch.nn.functional.embedding(self.asked, weight)
+        return self.workers.exchanged(rows, self.received, self.sent)
 
     def returned(self, sums: Tensor) -> Contribution:
         """Send the distinct rows' gradients to their owners; return what came to us."""
@@ -113,7 +114,7 @@ class RowRouter:
         received = self.workers.exchanged(lengths, [own] * num_workers, num_bags)
         sent = lengths.view(num_workers, own).sum(1).tolist()
         asked = [int(part.sum()) for part in torch.split(received, num_bags)]
-        ids = self.workers.exchanged(bags.ids[order], sent, asked) - self.begin
+        ids = self.workers.exchanged(bags.ids.index_select(0, order), sent, asked) - self.begin
         source = torch.arange(len(received), device=ids.device).repeat_interleave(received)
         starts = received.cumsum(0) - received
         return PartialSums(self.workers, bags, num_bags, ids, source, starts)

@@ -1,5 +1,7 @@
 """A table whose rows are cut into contiguous shards, one per worker."""
 
+import math
+import tempfile
 from collections.abc import Callable
 from functools import partial
 
@@ -8,10 +10,14 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from cluster.memory import Memory
 from models.tables.gradients import Contribution, RowGradients
 from models.tables.lookup import Bags, looked_up
 from models.tables.optimizer import TableOptimizer
 from models.tables.routes import PartialSums, RowRoute, RowRouter
+
+MEMORY_SHARE = 0.5
+"""Of what is left, above which a whole table goes into a file."""
 
 Returned = Callable[[], Contribution]
 
@@ -80,19 +86,24 @@ class RowShards:
         )
 
     def whole(self) -> Tensor:
-        """Return all rows on rank 0, our own elsewhere; called by all workers at once."""
+        """Return all rows on rank 0, our own elsewhere; called by all workers at once.
+
+        Rows that memory does not hold lie in a file without a name, which the kernel pages.
+        """
         router, workers = self.router, self.router.workers
         if workers.rank:
             workers.send(self.weight, to=0)
             return self.weight
-        rows = self.weight.new_empty(router.num_rows, self.weight.shape[1])
+        rows = rows_of(router.num_rows, self.weight)
         rows[: router.end] = self.weight
         for rank in range(1, workers.num_workers):
-            workers.receive(rows[router.size * rank : router.size * (rank + 1)], of=rank)
+            part = rows[router.size * rank : router.size * (rank + 1)]
+            workers.receive(part, of=rank)
         return rows
 
     def _fetched(self, route: RowRoute) -> Tensor:
-        return route.fetched(self.weight)[route.distinct.inverse()]
+        rows = route.fetched(self.weight)
+        return torch.nn.functional.embedding(route.distinct.inverse(), rows)
 
     def _pooled(self, route: RowRoute, bags: Bags) -> Tensor:
         rows = route.fetched(self.weight)
@@ -116,3 +127,15 @@ class RowShards:
 
     def _flat(self, gradients: Tensor) -> Tensor:
         return gradients.reshape(-1, self.weight.shape[1]).to(self.weight.dtype).contiguous()
+
+
+def rows_of(num_rows: int, like: Tensor, share: float = MEMORY_SHARE) -> Tensor:
+    """Return room for rows; on a CPU in a file, if they take more than a share of what is left."""
+    shape = num_rows, like.shape[1]
+    size = math.prod(shape)
+    is_small = size * like.element_size() < share * Memory().available_bytes()
+    if is_small or like.device.type != "cpu":
+        return like.new_empty(shape)
+    with tempfile.TemporaryDirectory() as folder:  # what is mapped outlives its name
+        rows = torch.from_file(f"{folder}/rows", shared=True, size=size, dtype=like.dtype)
+    return rows.view(shape)

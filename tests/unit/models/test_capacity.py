@@ -12,6 +12,7 @@ from models.embedding import EmbeddingTable, deferred_tables
 from models.tables.optimizer import Learning
 from models.tables.placed import PlacedTables
 from models.tables.placement import PlacementName
+from models.tables.row_shards import rows_of
 from models.tables.workers import Workers
 from tests.gloo import run_workers
 
@@ -79,3 +80,11 @@ def test_adamw_counts_its_moments() -> None:
         table = EmbeddingTable(10**12, 64)
     with pytest.raises(InputError, match=r"needs 1024000\.00 GB.*rowwise_adagrad"):
         PlacedTables(table, {"default": "local"}, Learning("adamw"))
+
+
+def test_a_whole_table_that_memory_does_not_hold_lies_in_a_file() -> None:
+    kept = rows_of(1000, torch.zeros(1, 8), share=0.0)
+    kept[:] = 3.0
+    assert kept.shape == (1000, 8)
+    assert float(kept.sum()) == 24_000.0
+    assert rows_of(1000, torch.zeros(1, 8)).shape == (1000, 8)

@@ -1,0 +1,69 @@
+"""Tables on a GPU: what they learn there is what they learn on a CPU."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from models.embedding import EmbeddingTable
+from models.tables.adagrad import RowwiseAdagrad
+from models.tables.optimizer import Learning
+from models.tables.placed import PlacedTables
+from models.tables.routes import RowRouter
+from models.tables.row_shards import RowShards
+from models.tables.workers import Workers
+from tests.toy_tables import Tensors, TwoTables, batches, tables_of
+
+pytestmark = pytest.mark.gpu
+
+LEARNINGS = (Learning("adamw", 0.02, 0.1), Learning("rowwise_adagrad", 0.1, 0.1))
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+@pytest.fixture
+def nccl(tmp_path: Path) -> Iterator[Workers]:
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("nccl", store=store, rank=0, world_size=1)
+    yield Workers(0, 1, dist.new_group())
+    dist.destroy_process_group()
+
+
+def trained(device: str, learning: Learning) -> Tensors:
+    model = TwoTables()
+    PlacedTables(model, {"default": "local"}, learning, device=torch.device(device))
+    model.to(device)
+    for batch in batches():
+        model({name: tensor.to(device) for name, tensor in batch.items()}).backward()
+    return {name: weight.cpu() for name, weight in tables_of(model).items()}
+
+
+@pytest.mark.parametrize("learning", LEARNINGS, ids=lambda learning: learning.optimizer)
+def test_tables_learn_the_same_on_both(learning: Learning) -> None:
+    ours, theirs = trained("cuda", learning), trained("cpu", learning)
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight, **TOLERANCE)
+
+
+@pytest.mark.parametrize(("bags", "size"), [(3, 200), (300, 1)])
+def test_shards_exchange_over_nccl(nccl: Workers, bags: int, size: int) -> None:
+    torch.manual_seed(0)
+    plain = EmbeddingTable(1000, 8)
+    rows = plain.weight.detach().cuda()
+    learning = Learning("rowwise_adagrad", 0.1)
+    callbacks: list[str] = []
+    due = partial(callbacks.append, "due")
+    shards = RowShards(rows, RowwiseAdagrad(rows, learning), RowRouter(1000, nccl), due)
+    PlacedTables(plain, {"default": "local"}, learning)
+    ids = torch.randint(0, 1000, (bags, size))
+    mask = torch.rand(bags, size) < 0.7
+    pooled = shards.pooled(ids.cuda(), mask.cuda())
+    torch.testing.assert_close(pooled.cpu(), plain.pooled(ids, mask), **TOLERANCE)
+    (pooled.square().sum() + shards.rows(ids.cuda()).sum()).backward()
+    (plain.pooled(ids, mask).square().sum() + plain.rows(ids).sum()).backward()
+    assert callbacks
+    shards.collect()
+    torch.testing.assert_close(rows.cpu(), plain.weight.detach(), **TOLERANCE)
+    torch.testing.assert_close(shards.whole(), rows.cpu(), **TOLERANCE)
