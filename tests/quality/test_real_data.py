@@ -27,7 +27,7 @@ def test_kuairand_beats_its_floors(tmp_path: Path) -> None:
 
 
 @needs("ml-1m")
-def test_ml1m_reaches_the_published_level_of_gsasrec(tmp_path: Path) -> None:
+def test_ml1m_goes_beyond_the_published_level_of_hstu(tmp_path: Path) -> None:
     figures = trained_run("configs/ml1m.toml", tmp_path).report["retrieval"]["two_tower"]
-    assert figures["hit_rate@10"] >= 0.30
-    assert figures["ndcg@10"] >= 0.17
+    assert figures["hit_rate@10"] >= 0.345
+    assert figures["ndcg@10"] >= 0.205
