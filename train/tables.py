@@ -47,7 +47,7 @@ def _exposure(methods: dict[str, dict[str, float]]) -> Iterator[Table]:
     names = [name for name in _names(methods) if _is_exposure(name)]
     if not names:
         return
-    table = _table("retrieval: share of the catalogue shown to anybody, and how unevenly", "method")
+    table = _table("retrieval: how lists spread over the catalogue", "method")
     for name in names:
         table.add_column(name, justify="right")
     for method, figures in methods.items():
