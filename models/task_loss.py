@@ -1,5 +1,7 @@
 """The ranker's loss: every task's error on the impressions that have its label."""
 
+import math
+
 from torch import Tensor, nn
 
 from features.schema import Schema
@@ -26,7 +28,8 @@ class RankerLoss(nn.Module):
         super().__init__()
         self.ranker = ranker
         self.names = tuple(task.name for task in schema.tasks)
-        self.task_weights = TASK_WEIGHTS[weighting]([task.weight for task in schema.tasks])
+        weights = [task.weight for task in schema.tasks]
+        self.task_weights = TASK_WEIGHTS[weighting](weights, first_losses(schema))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of inputs and `labels` (batch, tasks), and each task's part.
@@ -45,3 +48,15 @@ class RankerLoss(nn.Module):
         parts = dict(zip(self.names, losses.detach().unbind(), strict=True))
         total: Tensor = self.task_weights(losses, shared)
         return total, parts
+
+
+def first_losses(schema: Schema) -> list[float]:
+    """Return every task's loss at its base rate: the entropy; a half for a watch time."""
+    return [
+        0.5 if task.kind == "watch_time" else _entropy(rate)
+        for task, rate in zip(schema.tasks, schema.base_rates, strict=True)
+    ]
+
+
+def _entropy(rate: float) -> float:
+    return -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)

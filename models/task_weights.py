@@ -11,6 +11,7 @@ TaskWeightsName = Literal["fixed", "uncertainty", "gradnorm"]
 PACE = 10.0
 """Learned weights move this much faster than the network's."""
 ASYMMETRY = 0.5
+MIN_LOSS = 1e-3
 
 
 class FixedWeights(nn.Module):
@@ -18,11 +19,12 @@ class FixedWeights(nn.Module):
 
     Args:
         weights: of the tasks.
+        first: their losses before training.
     """
 
     weights: Tensor
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], first: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
@@ -34,16 +36,21 @@ class FixedWeights(nn.Module):
 class UncertaintyWeights(nn.Module):
     """Divides each loss by a learned variance, whose logarithm it costs (Kendall et al., 2018).
 
+    The variances start where they would settle if the losses stayed: a rare task, whose
+    cross-entropy is small, counts from the first step.
+
     Args:
         weights: of the tasks; they multiply both.
+        first: their losses before training.
     """
 
     weights: Tensor
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], first: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
-        self.log_variance = nn.Parameter(torch.zeros(len(weights)))
+        settled = 2 * torch.tensor(first).clamp(min=MIN_LOSS)
+        self.log_variance = nn.Parameter(settled.log() / PACE)
 
     def forward(self, losses: Tensor, shared: Tensor) -> Tensor:
         """Sum losses (tasks,)."""
@@ -56,20 +63,21 @@ class GradientWeights(nn.Module):
 
     A task whose loss has fallen less than the others' from its first value pulls harder. The
     gradients are taken at the shared features rather than at a layer's weights, which costs a
-    backward pass of the heads alone.
+    backward pass of the heads alone. Several workers each measure their own batch.
 
     Args:
         weights: of the tasks; the shares that the gradients' norms are balanced to.
+        first: their losses before training.
     """
 
     weights: Tensor
     first: Tensor
 
-    def __init__(self, weights: Sequence[float]) -> None:
+    def __init__(self, weights: Sequence[float], first: Sequence[float]) -> None:
         super().__init__()
         shares = torch.tensor(weights) / max(math.fsum(weights), 1e-12)
         self.register_buffer("weights", shares, persistent=False)
-        self.register_buffer("first", torch.full((len(weights),), math.nan))
+        self.register_buffer("first", torch.tensor(first).clamp(min=MIN_LOSS), persistent=False)
         self.total = math.fsum(weights)
         self.scores = nn.Parameter(shares.clamp(min=1e-6).log() / PACE)
 
@@ -80,8 +88,7 @@ class GradientWeights(nn.Module):
             return (learned * losses).sum() * self.total
         norms = torch.stack([_norm(loss, shared) for loss in losses])
         with torch.no_grad():
-            self.first.copy_(torch.where(self.first.isnan(), losses, self.first))
-            left = losses / self.first.clamp(min=1e-8)
+            left = losses / self.first
             pace = (left / left.mean().clamp(min=1e-8)) ** ASYMMETRY
             wanted = self.weights * pace
             wanted = wanted / wanted.sum() * (learned * norms).sum()
@@ -89,7 +96,7 @@ class GradientWeights(nn.Module):
         return (learned.detach() * losses).sum() * self.total + imbalance
 
 
-TASK_WEIGHTS: dict[TaskWeightsName, Callable[[Sequence[float]], nn.Module]] = {
+TASK_WEIGHTS: dict[TaskWeightsName, Callable[[Sequence[float], Sequence[float]], nn.Module]] = {
     "fixed": FixedWeights,
     "uncertainty": UncertaintyWeights,
     "gradnorm": GradientWeights,
