@@ -38,7 +38,9 @@ class Bags:
         counts = mask.reshape(-1, size).sum(1)
         shares = counts.clamp(min=1).to(dtype).reciprocal_()[:, None]
         source = chosen.div(max(size, 1), rounding_mode="floor")
-        picked = ids.reshape(-1).index_select(0, chosen)
+        picked = ids.reshape(-1)
+        if len(chosen) < len(picked):
+            picked = picked.index_select(0, chosen)
         return cls(picked, source, counts.cumsum(0) - counts, shares)
 
     def at(self, ids: Tensor) -> "Bags":

@@ -10,7 +10,7 @@ from models.embedding import EmbeddingTable, deferred_tables
 from models.tables.lookup import Bags
 from models.tables.optimizer import Learning
 from models.tables.placed import PlacedTables
-from models.tables.routes import RowRouter, are_sums_cheaper
+from models.tables.routes import RowRouter, about_distinct, are_sums_cheaper
 from models.tables.workers import Workers
 from tests.gloo import run_workers
 from tests.toy_tables import Tensors, TwoTables, batches, own_share, tables_of
@@ -161,6 +161,15 @@ def test_sums_are_cheaper_where_bags_are_large_and_ids_repeat_little() -> None:
     assert are_sums_cheaper(150_000, 200_000, 4_096, 2, dim=64)
     assert not are_sums_cheaper(2_000, 200_000, 4_096, 2, dim=64)
     assert not are_sums_cheaper(150_000, 200_000, 4_096, 64, dim=64)
+
+
+def test_distinct_ids_are_counted_about_however_often_they_repeat() -> None:
+    generator = torch.Generator().manual_seed(3)
+    few = torch.randint(0, 300, (500,), generator=generator)
+    assert about_distinct(few) == len(few.unique())
+    for power, num_rows in ((1, 500_000), (4, 500_000), (1, 20_000)):
+        ids = (torch.rand(200_000, generator=generator) ** power * num_rows).long()
+        assert about_distinct(ids) == pytest.approx(len(ids.unique()), rel=0.1)
 
 
 def test_local_tables_have_no_company(answers: list[Any]) -> None:
