@@ -26,6 +26,7 @@ from benchmarks.throughput.installed import torchrec_path
 from benchmarks.throughput.limit import Rates, Work
 from benchmarks.throughput.rounds import Lap
 from benchmarks.throughput.world import QUICK, Sizes, World
+from cluster.errors import InputError
 from cluster.session import WORKER_ENVIRONMENT
 
 RESULTS = Path(__file__).parent / "results"
@@ -173,4 +174,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="a tiny model; keeps no result")
     parser.add_argument("--no-torchrec", action="store_true", help="install and run no TorchRec")
-    main(parser.parse_args())
+    try:
+        main(parser.parse_args())
+    except InputError as error:
+        sys.exit(f"error: {error}")
