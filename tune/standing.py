@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cluster.errors import InputError
 from train.position import Position
 from train.progress import Listener, Progress
 from train.runtime import Runtime
@@ -81,10 +82,17 @@ class StandingRuntime:
         self.runtime.recall(epoch, state)
 
     def tell(self, position: Position) -> None:
-        """Tell how the training stands."""
+        """Tell how the training stands.
+
+        Raises:
+            InputError: nothing can be judged by the figure.
+        """
         self.has_told = True
         if self.rank == 0:
-            self.listener.tell(Standing.of(position, self.monitor))
+            standing = Standing.of(position, self.monitor)
+            if math.isnan(standing.figure):
+                raise InputError(f"tune.monitor: {self.monitor} is not a number")
+            self.listener.tell(standing)
 
     def agree(self, value: float) -> float:
         """Return rank 0's value to every worker."""

@@ -10,7 +10,7 @@ from typing import Any
 import ray.tune
 import torch
 
-from cluster.errors import InputError, input_error_in
+from cluster.errors import input_error_in
 from cluster.storage import Storage
 from features.examples import Examples
 from train.config import ModelName, TrainSettings
@@ -69,8 +69,6 @@ class Reporter:
         """Report an epoch; Ray Tune may end the trial here."""
         if not isinstance(progress, Standing):
             return
-        if math.isnan(progress.figure):
-            raise InputError(f"tune.monitor: {self.sweep.monitor} is not a number")
         metrics = {
             SCORE: self.sweep.sign * progress.figure,
             EPOCH: progress.epoch,

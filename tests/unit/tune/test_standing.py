@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from cluster.errors import InputError
 from tests.linear import IDENTITY, LinearObjective, Silence
 from train.checkpoints import Checkpoints
 from train.config import ModelTraining
@@ -60,3 +61,10 @@ def test_the_figure_is_that_of_the_epoch_whose_weights_are_kept() -> None:
     standing = Standing.of(Position(epoch=3, best_epoch=2, curves=curves), "loss")
     assert standing.figure == 2.0
     assert math.isnan(standing.curve[2])
+
+
+def test_a_figure_that_is_no_number_ends_the_trial(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(fs.LocalFileSystem(), str(tmp_path), IDENTITY)
+    runtime = StandingRuntime(PlainRuntime(checkpoints, Silence()), "auc")
+    with pytest.raises(InputError, match="tune.monitor: auc is not a number"):
+        fit(LinearObjective(TRAINING), TRAINING, runtime)
