@@ -1,6 +1,7 @@
 """Carries out a sweep: on a Ray cluster, joined or started for it."""
 
 import time
+import warnings
 
 import ray
 
@@ -24,7 +25,9 @@ def carry_out(sweep: Sweep) -> Manifest:
     """
     started = time.monotonic()
     prepare_mlflow()
-    with session(_cluster(sweep), WORKER_ENVIRONMENT):
+    with session(_cluster(sweep), WORKER_ENVIRONMENT), warnings.catch_warnings():
+        # A trial that goes on tells its last epoch again.
+        warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
         train = sweep.settings.train
         room = Room.of(train, sweep.config.concurrent_trials, ray.cluster_resources())
         results = tuner(sweep, room).fit()

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +100,22 @@ def runs_of(root: Path) -> dict[str, Any]:
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def kill_after_first_trial(arguments: list[str]) -> str:
-    """Start a sweep, kill its driver once a trial is over, and return what it had said."""
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "tune", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    assert driver.stderr is not None
-    said = []
-    for line in driver.stderr:
-        said.append(line)
-        if line.startswith("trial 2 running"):
-            break
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+def kill_after_first_trial(arguments: list[str], root: Path) -> str:
+    """Start a sweep, kill its driver once a trial is noted as over; return what it had said."""
+    command = [sys.executable, "-m", "tune", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as driver:
+        assert driver.stderr is not None
+        said = list(takewhile(lambda line: not line.startswith("trial 2 running"), driver.stderr))
+        while "TERMINATED" not in noted_state(root):
+            assert driver.poll() is None
+            time.sleep(0.05)
+        os.kill(driver.pid, signal.SIGKILL)
     return "".join(said)
+
+
+def noted_state(root: Path) -> str:
+    states = root.glob("tiny/runs/tune-ranking/*/checkpoints/experiment/experiment_state-*.json")
+    return "".join(path.read_text() for path in states)
 
 
 @pytest.mark.parametrize("model", ["retrieval", "ranking"])
@@ -140,7 +144,7 @@ def test_a_killed_sweep_goes_on_and_its_best_config_trains_to_its_figure(root: P
     config = root / "tiny.toml"
     config.write_text(TINY.read_text() + SPACE)
     arguments = [str(config), "--set", f"storage.root={root}", "--set", "cluster.num_cpus=2"]
-    said = kill_after_first_trial(arguments)
+    said = kill_after_first_trial(arguments, root)
     assert "trial 1 done  epoch 2" in said
     resumed = run_command("tune", *arguments[1:], "--report", f"{root}/r.json", config=config)
     assert resumed.returncode == 0, resumed.stderr
