@@ -80,6 +80,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
         for name in options.only or VARIANTS:
             asked = {
                 "recommender": settings.recommender,
+                "examples": examples.manifest["id"],
                 "variant": name,
                 "seed": seed,
                 "minutes": options.minutes,
@@ -87,7 +88,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
             if not any(asked.items() <= result.items() for result in kept):
                 kept.append(asked | _figures(varied(settings, name, seed), examples, asked))
                 _keep(kept)
-    ours = [result for result in kept if result["recommender"] == settings.recommender]
+    ours = [result for result in kept if result["examples"] == examples.manifest["id"]]
     _print_table(ours)
     print(json.dumps({"benchmark": "retrieval_ablation", "runs": ours}))
 
