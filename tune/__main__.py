@@ -18,6 +18,7 @@ from tune.result import BEST_JSON, BEST_TOML, PICTURE, Manifest
 from tune.summary import summary
 from tune.sweep import Sweep
 
+WIDTH = 160
 FILES = {BEST_TOML: "train it", BEST_JSON: "the same as JSON", PICTURE: "look at it"}
 
 
@@ -41,7 +42,7 @@ def main(settings: TuneSettings, options: argparse.Namespace) -> None:
 
 
 def _say(sweep: Sweep, manifest: Manifest) -> None:
-    Console().print(summary(sweep, manifest))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(summary(sweep, manifest))
     folder = sweep.storage.fetch(sweep.artifact)
     for name, purpose in FILES.items():
         print(f"{purpose}: {folder / name}")
