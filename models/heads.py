@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from features.schema import RateEntity, Schema
+from models.calibration import Calibration
 from models.watch_time.choice import OBJECTIVES, WatchTimeName
 from models.watch_time.objective import WatchTimeObjective
 
@@ -46,6 +47,7 @@ class TaskHeads(nn.Module):
         self.user_rates = RateSum(schema, user_side_entities(schema), tasks)
         self.item_rates = RateSum(schema, schema.entities_of("item"), tasks)
         self.weight = nn.Parameter(torch.zeros(len(tasks), width))
+        self.calibration = Calibration(len(schema.tasks))
         self.logits = [_logit(rate) for rate in schema.base_rates]
         self.bias = nn.Parameter(self._base_outputs())
 
@@ -86,7 +88,7 @@ class TaskHeads(nn.Module):
         for k, part in enumerate(torch.split(outputs, self.sizes, dim=-1)):
             objective = self._objective(k)
             if objective is None:
-                parts.append(torch.sigmoid(part.squeeze(-1)))
+                parts.append(self.calibration(part.squeeze(-1), k))
             else:
                 parts.append(objective.seconds(part, lengths))
         return torch.stack(parts, dim=-1)
@@ -110,6 +112,15 @@ class TaskHeads(nn.Module):
                 errors = objective.errors(part, labels[:, k], lengths)
             parts.append(errors)
         return torch.stack(parts, dim=-1)
+
+    def calibrate(self, predicted: Tensor, labels: Tensor) -> None:
+        """Let probabilities (n, tasks) mean what labels (n, tasks), NaN where missing, say."""
+        for k in range(len(self.sizes)):
+            is_known = ~labels[:, k].isnan()
+            if self._objective(k) is None and is_known.any():
+                logits = torch.logit(predicted[is_known, k].double(), eps=1e-7)
+                shown = (logits - self.calibration.shift[k]) / self.calibration.scale[k]
+                self.calibration.fit(shown, labels[is_known, k], k)
 
     def _objective(self, task: int) -> WatchTimeObjective | None:
         key = str(task)

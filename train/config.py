@@ -103,6 +103,8 @@ class RankingTraining(ModelTraining):
     """Rare values stay near zero."""
     validation_rows: int = Field(default=200_000, ge=1)
     """Validation impressions that early stopping looks at, evenly spaced."""
+    calibrate: bool = True
+    """Scale and shift the trained logits so that probabilities fit the validation split."""
     loss_weighting: TaskWeightsName = "fixed"
     """How the tasks' weights go on in training: models/task_weights.py."""
 

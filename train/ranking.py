@@ -106,10 +106,21 @@ class RankingTrainee:
 
     def evaluate(self, predictions_path: Path) -> dict[str, Any]:
         """Compute the report's "ranking", "ranking_floor" and "slices" on the test split."""
+        self.calibrate()
         test = Impressions(self.examples, "test")
         predicted = self.predict(test)
         write_predictions(predictions_path, test, predicted)
         return ranking_report(test, predicted)
+
+    def calibrate(self) -> None:
+        """Let the probabilities mean what the validation split, the latest that is known, says."""
+        limit = self.training.validation_rows
+        if self.training.calibrate and len(self.validation):
+            predicted = torch.from_numpy(self.predict(self.validation, limit))
+            labels = torch.from_numpy(self.validation.labels[self.validation.spaced(limit)])
+            heads = self.ranker.heads
+            device = heads.bias.device
+            heads.calibrate(predicted.to(device), labels.to(device))
 
     def export(self, folder: Path) -> None:
         """Write `ranker_user.pt2` and `ranker_items.pt2`."""
