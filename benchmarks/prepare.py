@@ -1,12 +1,14 @@
 """How fast `python -m features` prepares synthetic events, and how much memory it takes.
 
-    .venv/bin/python -m benchmarks.prepare [EVENTS ...]
+    .venv/bin/python -m benchmarks.prepare [EVENTS ...] [--keep FOLDER]
 
-Wall time is that of the whole command, with the start of Ray and the generation of the events.
+Rows of sizes that are not asked for stay in the result. `--keep` leaves the prepared data under
+FOLDER, so that a training over it can be tried. Wall time is that of the whole command, with the start of Ray and the generation of the events.
 Memory is the proportional set size summed over the command and all processes below it, sampled
 twice a second: shared pages count once.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,12 +37,17 @@ class Memory(NamedTuple):
     largest: float
 
 
-def main(sizes: list[int]) -> None:
+def main() -> None:
     """Measure every size, print one JSON line and keep it."""
-    rows = [_measured(events) for events in sizes]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prepare")
+    parser.add_argument("events", type=int, nargs="*", default=EVENTS)
+    parser.add_argument("--keep", type=Path, help="leave the prepared data in this folder")
+    arguments = parser.parse_args()
+    rows = {events: _measured(events, arguments.keep) for events in arguments.events}
     result = {
         "benchmark": "prepare",
-        "rows": rows,
+        "command": "python -m benchmarks.prepare " + " ".join(map(str, arguments.events)),
+        "rows": [row for _, row in sorted({**_kept(), **rows}.items())],
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
         "versions": {name: version(name) for name in ("ray", "polars", "pyarrow", "numpy")},
@@ -48,8 +56,16 @@ def main(sizes: list[int]) -> None:
     print(json.dumps(result))
 
 
-def _measured(events: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as root:
+def _kept() -> dict[int, dict[str, Any]]:
+    """Return the committed rows by the number of events asked for."""
+    if not RESULTS.exists():
+        return {}
+    rows = json.loads(RESULTS.read_text())["rows"]
+    return {row["asked"]: row for row in rows if "asked" in row}
+
+
+def _measured(events: int, keep: Path | None) -> dict[str, Any]:
+    with nullcontext(str(keep)) if keep else tempfile.TemporaryDirectory() as root:
         started = time.monotonic()
         command = subprocess.Popen([*_command(events, root)], stdout=subprocess.DEVNULL)
         peak = _watch(command)
@@ -61,6 +77,7 @@ def _measured(events: int) -> dict[str, Any]:
         files = [file for file in examples.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
     row = {
+        "asked": events,
         "events": manifest["dataset"]["events"],
         "partitions": manifest["num_partitions"],
         "seconds": round(seconds, 1),
@@ -114,4 +131,4 @@ def _megabytes(process: int) -> float:
 
 
 if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]] or list(EVENTS))
+    main()
