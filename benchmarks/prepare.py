@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.prepare [EVENTS ...] [--keep FOLDER]
 
 Rows of sizes that are not asked for stay in the result. `--keep` leaves the prepared data under
-FOLDER, so that a training over it can be tried. Wall time is that of the whole command, with the start of Ray and the generation of the events.
-Memory is the proportional set size summed over the command and all processes below it, sampled
-twice a second: shared pages count once.
+FOLDER, so that a training over it can be tried. Wall time is that of the whole command, with the
+start of Ray and the generation of the events. Memory is the proportional set size summed over the
+command and all processes below it, sampled twice a second: shared pages count once.
 """
 
 import argparse

@@ -6,7 +6,7 @@
 CONFIG's data must be prepared (`python -m features CONFIG`). A run trains in this process and is
 judged on validation users: the test split decides nothing here. How many epochs fit the budget is
 measured before each run, so that every variant's learning rate comes down within it. Results are
-kept run by run: the same command goes on where it was interrupted.
+kept run by run: the same command goes on where it was interrupted, another config begins anew.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.command import parser, run
-from cluster.storage import Storage
+from cluster.storage import Storage, content_hash
 from features.examples import Examples
 from train.checkpoints import Checkpoints
 from train.config import RetrievalTraining, TrainSettings
@@ -38,6 +38,7 @@ from train.loop import Fit, fit
 from train.plain import PlainRuntime
 from train.progress import Listeners
 from train.retrieval import RetrievalTrainee
+from train.trainees import build_trainee
 
 RESULTS = Path(__file__).parent / "results" / "retrieval_ablation.json"
 FIGURES = ("ndcg@10", "hit_rate@10", "recall@100", "coverage@100", "gini@100")
@@ -75,22 +76,26 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     examples = Examples.open(Storage(settings.storage.root, settings.recommender))
     examples.check_settings(settings)
+    data = {"recommender": settings.recommender, "examples": examples.manifest["id"]}
+    of_config = data | {"base": base_of(settings)}
     kept: list[Result] = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
     for seed in options.seeds:
         for name in options.only or VARIANTS:
-            asked = {
-                "recommender": settings.recommender,
-                "examples": examples.manifest["id"],
-                "variant": name,
-                "seed": seed,
-                "minutes": options.minutes,
-            }
+            asked = of_config | {"variant": name, "seed": seed, "minutes": options.minutes}
             if not any(asked.items() <= result.items() for result in kept):
-                kept.append(asked | _figures(varied(settings, name, seed), examples, asked))
+                figures = _figures(varied(settings, name, seed), examples, asked)
+                kept.append(asked | {"overrides": options.overrides} | figures)
                 _keep(kept)
-    ours = [result for result in kept if result["examples"] == examples.manifest["id"]]
+    ours = [result for result in kept if of_config.items() <= result.items()]
     _print_table(ours)
     print(json.dumps({"benchmark": "retrieval_ablation", "runs": ours}))
+
+
+def base_of(settings: TrainSettings) -> str:
+    """Return the identity of what the variants start from; each run has a seed of its own."""
+    training = settings.train.retrieval.model_dump(mode="json", exclude={"seed"})
+    sections = (settings.models.two_tower, settings.retrieval)
+    return content_hash([training, *(section.model_dump(mode="json") for section in sections)])
 
 
 def varied(settings: TrainSettings, name: str, seed: int) -> TrainSettings:
@@ -109,7 +114,7 @@ def _figures(settings: TrainSettings, examples: Examples, asked: Result) -> Resu
     training = settings.train.retrieval
     epochs = _fitting_epochs(settings, examples, asked["minutes"])
     planned = training.model_copy(update={"epochs": epochs, "patience": epochs})
-    trainee = RetrievalTrainee(settings, examples)
+    trainee = _built(settings, examples)
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         position = fit(trainee, planned, _runtime(folder))
@@ -129,11 +134,17 @@ def _fitting_epochs(settings: TrainSettings, examples: Examples, minutes: float)
     update = {"max_minutes": PROBE_MINUTES, "epochs": 1}
     probe: RetrievalTraining = settings.train.retrieval.model_copy(update=update)
     with tempfile.TemporaryDirectory() as folder:
-        run = Fit(RetrievalTrainee(settings, examples), probe, _runtime(folder))
+        run = Fit(_built(settings, examples), probe, _runtime(folder))
         started = time.process_time()
         run.train_epoch()
     seconds_per_step = (time.process_time() - started) / run.position.total_steps
     return max(1, math.floor(minutes * 60 / (seconds_per_step * run.num_steps)))
+
+
+def _built(settings: TrainSettings, examples: Examples) -> RetrievalTrainee:
+    trainee = build_trainee(settings, "retrieval", examples)
+    assert isinstance(trainee, RetrievalTrainee)
+    return trainee
 
 
 def _runtime(folder: str) -> PlainRuntime:

@@ -40,7 +40,6 @@ class RetrievalTrainee:
         self.monitor: str = self.training.monitor
         self.exclude_seen = settings.retrieval.exclude_seen
         self.examples = examples
-        torch.manual_seed(self.training.seed)
         self.two_tower = TwoTower(examples.schema, settings.models.two_tower)
         self.model: torch.nn.Module = TwoTowerLoss(self.two_tower)
         self._batches = RetrievalBatches(examples, self.training, exclude_seen=self.exclude_seen)

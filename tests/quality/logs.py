@@ -15,7 +15,7 @@ from train.checkpoints import Checkpoints
 from train.config import TrainSettings
 from train.loop import fit
 from train.plain import PlainRuntime
-from train.retrieval import RetrievalTrainee
+from train.trainees import build_trainee
 
 START_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -115,7 +115,7 @@ def trained_figures(root: Path, adapter: TableAdapter, **sections: Any) -> dict[
             **sections,
         }
     )
-    trainee = RetrievalTrainee(settings, examples)
+    trainee = build_trainee(settings, "retrieval", examples)
     checkpoints = Checkpoints(fs.LocalFileSystem(), str(root / "run"), IDENTITY)
     fit(trainee, settings.train.retrieval, PlainRuntime(checkpoints, Silence()))
     return trainee.evaluate(root / "retrieval.parquet")

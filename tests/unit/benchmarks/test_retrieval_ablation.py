@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.retrieval_ablation import VARIANTS, varied
+from benchmarks.retrieval_ablation import VARIANTS, base_of, varied
 from cluster.config import load
 from tests.conftest import TINY
 from train.config import TrainSettings
@@ -34,3 +34,10 @@ def test_every_knob_that_a_variant_turns_exists(settings: TrainSettings) -> None
         assert set(listed) <= {"two_tower", "training"}, name
         assert set(listed.get("two_tower", {})) <= set(settings.models.two_tower.model_dump())
         assert set(listed.get("training", {})) <= set(settings.train.retrieval.model_dump())
+
+
+def test_runs_are_kept_for_the_config_that_they_were_made_with(settings: TrainSettings) -> None:
+    other = load(TrainSettings, TINY, ["train.retrieval.learning_rate=0.5"])
+    reseeded = load(TrainSettings, TINY, ["train.retrieval.seed=7", "models.ranker.experts=1"])
+    assert base_of(settings) == base_of(reseeded)
+    assert len({base_of(s) for s in (settings, other, varied(settings, "no time gaps", 0))}) == 3

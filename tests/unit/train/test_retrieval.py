@@ -15,6 +15,7 @@ from train.rankings import rankings
 from train.retrieval import RetrievalTrainee
 from train.retrieval_metrics import NUM_RANKED, exposure, means, retrieval_metrics
 from train.retrieval_queries import Queries, Questions
+from train.trainees import build_trainee
 
 FIGURES = {"hit_rate@10", "ndcg@10", "recall@20", "ndcg@20", "recall@100"}
 EXPOSURE = {"coverage@10", "coverage@100", "gini@10", "gini@100"}
@@ -49,8 +50,14 @@ def settings_of(*, exclude_seen: bool = True, **training: object) -> TrainSettin
     )
 
 
+def built(examples: Examples, settings: TrainSettings) -> RetrievalTrainee:
+    trainee = build_trainee(settings, "retrieval", examples)
+    assert isinstance(trainee, RetrievalTrainee)
+    return trainee
+
+
 def trained(examples: Examples, settings: TrainSettings, epochs: int) -> RetrievalTrainee:
-    trainee = RetrievalTrainee(settings, examples)
+    trainee = built(examples, settings)
     optimizer = trainee.optimizer()
     for epoch in range(epochs):
         trainee.model.train()
@@ -65,7 +72,6 @@ def trained(examples: Examples, settings: TrainSettings, epochs: int) -> Retriev
 
 @pytest.fixture(scope="module")
 def trainee(examples: Examples) -> RetrievalTrainee:
-    torch.manual_seed(0)
     return trained(examples, settings_of(), 30)
 
 
@@ -147,7 +153,7 @@ def test_figures_do_not_depend_on_the_precision_of_training(trainee: RetrievalTr
 
 
 def test_weights_decay_but_tables_and_biases_do_not(examples: Examples) -> None:
-    trainee = RetrievalTrainee(settings_of(weight_decay=0.5, optimizer="adamw"), examples)
+    trainee = built(examples, settings_of(weight_decay=0.5, optimizer="adamw"))
     decaying, others = trainee.optimizer().param_groups
     assert (decaying["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
     count = sum(len(group["params"]) for group in (decaying, others))
@@ -157,7 +163,7 @@ def test_weights_decay_but_tables_and_biases_do_not(examples: Examples) -> None:
 
 
 def test_muon_turns_the_blocks_matrices_alone(examples: Examples) -> None:
-    trainee = RetrievalTrainee(settings_of(optimizer="muon"), examples)
+    trainee = built(examples, settings_of(optimizer="muon"))
     turned, *others = trainee.optimizer().param_groups
     names = {id(p): name for name, p in trainee.two_tower.named_parameters()}
     assert all(names[id(p)].startswith("history.blocks") for p in turned["params"])
