@@ -1,7 +1,6 @@
 """Checks that `[train] embedding_placement` names tables that the models have."""
 
-import difflib
-
+from cluster.config import hint
 from cluster.errors import ConfigError
 from features.schema import Schema
 from models.embedding import deferred_tables
@@ -24,9 +23,8 @@ def check_placements(settings: TrainSettings, schema: Schema) -> None:
     names = table_names(settings, schema)
     for key in keys:
         if not any(is_named(name, key) for name in names):
-            close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-            raise ConfigError(f"train.embedding_placement.{key}: unknown table; {hint}")
+            where = f"train.embedding_placement.{key}"
+            raise ConfigError(f"{where}: unknown table; {hint(key, names)}")
 
 
 def table_names(settings: TrainSettings, schema: Schema) -> list[str]:
