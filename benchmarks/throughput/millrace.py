@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmarks.throughput.common import LEARNING_RATE
 from benchmarks.throughput.rounds import connect, timed
 from benchmarks.throughput.towers import TEMPERATURE, Towers
+from benchmarks.throughput.unsaved import UnsavedRuntime
 from benchmarks.throughput.world import Batch, Sizes, World
 from models.embedding import EmbeddingTable
 from models.gathering import gathered
@@ -18,9 +19,7 @@ from models.tables.placement import PlacementName
 from models.tables.workers import Workers
 from train.config import ModelTraining
 from train.loop import fit
-from train.progress import Listener
 from train.runtime import Runtime
-from train.state import State
 
 TABLE_LEARNING_RATE = 0.05
 ENDLESS = 10**9
@@ -96,47 +95,11 @@ class TrainMillrace:
     world_path: Path
     training: ModelTraining
 
-    def __call__(self, runtime: Runtime) -> None:
-        """Train with the project's loop as often as asked."""
+    def __call__(self, launched: Runtime | None = None) -> None:
+        """Train with the project's loop as often as asked; the launcher's runtime would save."""
         torch.manual_seed(0)
         objective = Rounds(self.address, self.name, World(self.world_path))
-        fit(objective, self.training, Unsaved(runtime), {"default": placement_of(self.name)})
-
-
-class Unsaved:
-    """A runtime that keeps no checkpoints.
-
-    Args:
-        runtime: does everything else.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.rank = runtime.rank
-        self.num_workers = runtime.num_workers
-        self.device = runtime.device
-        self.listener: Listener = runtime.listener
-        self._runtime = runtime
-
-    def restore(self, state: State) -> State | None:
-        """Return None: every run begins anew."""
-        return None
-
-    def report(self, figures: dict[str, float], state: State) -> None:
-        """Keep nothing."""
-
-    def settle(self) -> None:
-        """Wait for nothing."""
-
-    def recall(self, epoch: int, state: State) -> None:
-        """Leave the last weights as they are."""
-
-    def agree(self, value: float) -> float:
-        """Return rank 0's value to every worker."""
-        return self._runtime.agree(value)
-
-    def mean(self, value: float) -> float:
-        """Return the mean of the workers' values to every worker."""
-        return self._runtime.mean(value)
+        fit(objective, self.training, UnsavedRuntime(), {"default": placement_of(self.name)})
 
 
 def placement_of(name: str) -> PlacementName:

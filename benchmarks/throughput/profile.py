@@ -9,15 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from pyarrow import fs
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.throughput.millrace import Rounds, Unsaved, training_of
+from benchmarks.throughput.millrace import Rounds, training_of
+from benchmarks.throughput.unsaved import UnsavedRuntime
 from benchmarks.throughput.world import Batch, World
-from train.checkpoints import Checkpoints
 from train.loop import fit
-from train.plain import PlainRuntime
-from train.progress import Listeners
 
 WARM_UP_STEPS = 10
 PROFILED_STEPS = 20
@@ -54,8 +51,7 @@ def main(world_path: Path, output: Path) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     objective = Profiled(World(world_path), output)
-    nowhere = Checkpoints(fs.LocalFileSystem(), "nowhere", {})
-    fit(objective, training_of("millrace"), Unsaved(PlainRuntime(nowhere, Listeners(()))))
+    fit(objective, training_of("millrace"), UnsavedRuntime())
 
 
 if __name__ == "__main__":
