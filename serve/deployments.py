@@ -17,6 +17,7 @@ from serve.equipment import Equipment
 from serve.gateway import gateway_app
 from serve.messages import Request
 from serve.metrics import Metrics
+from serve.plan import Plan
 from serve.remote import RemoteStages
 from serve.service import Service
 from serve.stages import Candidates, Query, Ranked, Slate
@@ -74,13 +75,13 @@ class RetrieverReplica:
         self.threads = Threads(setup.settings.serve.threads)
         self.equipment = setup.open("retriever", warm_sources)
 
-    async def hydrate(self, request: Request) -> Query:
+    async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user and assemble the model inputs."""
-        return await self.threads.run(self.equipment.hydrator.hydrate, request)
+        return await self.threads.run(plan, self.equipment.hydrator.hydrate, request, plan=plan)
 
     async def retrieve(self, query: Query) -> Candidates:
         """Collect candidates from the sources and filter them."""
-        return await self.threads.run(self.equipment.sources.retrieve, query)
+        return await self.threads.run(query.plan, self.equipment.sources.retrieve, query)
 
 
 class RankerReplica:
@@ -92,7 +93,7 @@ class RankerReplica:
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
         """Predict every task for every candidate."""
-        return await self.threads.run(self.ranker.rank, query, candidates)
+        return await self.threads.run(query.plan, self.ranker.rank, query, candidates)
 
 
 class RerankerReplica:
@@ -104,7 +105,7 @@ class RerankerReplica:
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
         """Choose and order what is shown."""
-        return await self.threads.run(self.reranker.rerank, query, ranked)
+        return await self.threads.run(query.plan, self.reranker.rerank, query, ranked)
 
 
 def _warm_all(equipment: Equipment) -> None:

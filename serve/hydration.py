@@ -18,6 +18,7 @@ from serve.clock import Clock
 from serve.counts import Counts
 from serve.filters import Filters
 from serve.messages import Request
+from serve.plan import FULL, Plan
 from serve.stages import Query, StageReport
 
 
@@ -50,12 +51,13 @@ class Hydrator:
         self.filters = Filters(bundle.catalogue)
         self._row_of = bundle.catalogue.rows_by_id().get
 
-    def hydrate(self, request: Request, now_ms: int | None = None) -> Query:
+    def hydrate(self, request: Request, now_ms: int | None = None, *, plan: Plan = FULL) -> Query:
         """Look up the user and assemble the inputs; an unknown user has an empty history.
 
         Args:
             request: names the user and the context.
             now_ms: the instant of the request; None asks the clock.
+            plan: goes on with the query.
 
         Raises:
             RequestError: a filter names no attribute.
@@ -81,6 +83,7 @@ class Hydrator:
             history=history[0, :num_used],
             excluded=np.unique(np.concatenate(excluded)),
             allowed=self.filters.allowed(request.filters),
+            plan=plan,
             reports=(StageReport("hydrate", elapsed_ms, len(record.item_ids), num_used),),
         )
 

@@ -2,6 +2,7 @@
 
 from serve.hydration import Hydrator
 from serve.messages import Request
+from serve.plan import Plan
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
@@ -32,21 +33,21 @@ class LocalStages:
         self.reranker = reranker
         self.threads = Threads(num_threads)
 
-    async def hydrate(self, request: Request) -> Query:
+    async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user and assemble the model inputs."""
-        return await self.threads.run(self.hydrator.hydrate, request)
+        return await self.threads.run(plan, self.hydrator.hydrate, request, plan=plan)
 
     async def retrieve(self, query: Query) -> Candidates:
         """Collect candidates from the sources and filter them."""
-        return await self.threads.run(self.sources.retrieve, query)
+        return await self.threads.run(query.plan, self.sources.retrieve, query)
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
         """Predict every task for every candidate."""
-        return await self.threads.run(self.ranker.rank, query, candidates)
+        return await self.threads.run(query.plan, self.ranker.rank, query, candidates)
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
         """Choose and order what is shown."""
-        return await self.threads.run(self.reranker.rerank, query, ranked)
+        return await self.threads.run(query.plan, self.reranker.rerank, query, ranked)
 
     def close(self) -> None:
         """Let the threads end."""

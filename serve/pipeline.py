@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
+from serve.plan import Plan
 from serve.stages import Ranked, Slate, StageReport, Stages
 
 RESERVED = 0.2
@@ -73,7 +74,7 @@ class Pipeline:
         )
 
     async def _slate(self, request: Request, run: "Run") -> Slate:
-        query = await run.attempt("hydrate", self.stages.hydrate(request))
+        query = await run.attempt("hydrate", self.stages.hydrate(request, run.plan))
         if query is None:
             return self.fallback.slate(request, None)
         run.reports += query.reports
@@ -107,6 +108,7 @@ class Run:
     def __init__(self, budget_ms: int) -> None:
         self.started = time.perf_counter()
         self.budget_s = budget_ms / 1000
+        self.plan = Plan(deadline_ms=1000 * time.time() + budget_ms)
         self.reports: tuple[StageReport, ...] = ()
         self.degraded: list[str] = []
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 from ray.exceptions import RayTaskError
 
 from serve.messages import Request
+from serve.plan import Plan
 from serve.stages import Candidates, Query, Ranked, Slate
 
 # Plain pickle is enough for dataclasses of arrays and takes half the time of cloudpickle.
@@ -24,9 +25,9 @@ class RemoteStages:
         self._rank = _method(ranker, "rank")
         self._rerank = _method(reranker, "rerank")
 
-    async def hydrate(self, request: Request) -> Query:
+    async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user on a retriever replica."""
-        return cast(Query, await _call(self._hydrate, request))
+        return cast(Query, await _call(self._hydrate, request, plan))
 
     async def retrieve(self, query: Query) -> Candidates:
         """Collect candidates on a retriever replica."""

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from features.assembly import Inputs
 from serve.messages import Request
+from serve.plan import FULL, Plan
 
 STAGES = ("hydrate", "retrieve", "filter", "rank", "rerank")
 
@@ -46,7 +47,13 @@ class Query:
     history: npt.NDArray[np.int64]
     excluded: npt.NDArray[np.int64]
     allowed: npt.NDArray[np.int64] | None = None
+    plan: Plan = FULL
     reports: tuple[StageReport, ...] = ()
+
+    @property
+    def deadline_ms(self) -> float:
+        """Wall clock, milliseconds since 1970: nobody waits for what is computed later."""
+        return self.plan.deadline_ms
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,8 @@ class Stages(Protocol):
     Each result reports its own stages only. A wrong request raises `serve.messages.RequestError`.
     """
 
-    async def hydrate(self, request: Request) -> Query:
-        """Look up the user and assemble the model inputs."""
+    async def hydrate(self, request: Request, plan: Plan) -> Query:
+        """Look up the user and assemble the model inputs; the query carries the plan."""
         ...
 
     async def retrieve(self, query: Query) -> Candidates:

@@ -7,6 +7,7 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from serve.messages import Request, RequestError
+from serve.plan import FULL
 from serve.remote import TRANSPORT, RemoteStages
 
 
@@ -48,17 +49,17 @@ def test_each_stage_runs_on_its_own_deployment() -> None:
     remote, anything = stages(), Request(user_id=1)
 
     async def run() -> list[Any]:
-        query = await remote.hydrate(anything)
+        query = await remote.hydrate(anything, FULL)
         candidates = await remote.retrieve(query)
         ranked = await remote.rank(query, candidates)
         return [query, candidates, ranked, await remote.rerank(query, ranked)]
 
-    answers = ["retriever.hydrate/1", "retriever.retrieve/1", "ranker.rank/2", "reranker.rerank/2"]
+    answers = ["retriever.hydrate/2", "retriever.retrieve/1", "ranker.rank/2", "reranker.rerank/2"]
     assert asyncio.run(run()) == answers
 
 
 def test_an_error_comes_back_as_it_was_raised() -> None:
     cause = RequestError(("filters", "planet"), "no such attribute")
     with pytest.raises(RequestError) as raised:
-        asyncio.run(stages(RayTaskError("hydrate", "", cause)).hydrate(Request(user_id=1)))
+        asyncio.run(stages(RayTaskError("hydrate", "", cause)).hydrate(Request(user_id=1), FULL))
     assert raised.value is cause
