@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 WARM_UP_REQUESTS = 20
+OK = 200
 
 
 @dataclass(frozen=True)
@@ -83,29 +84,30 @@ async def _client(
             break
         try:
             writer.write(request)
-            status = await _status(reader)
+            status, _ = await read_answer(reader)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             reader, writer = await asyncio.open_connection(target.host, target.port)
             writer.write(request)
-            status = await _status(reader)
-        results.append(((time.perf_counter() - started) * 1000, status == b"200"))
+            status, _ = await read_answer(reader)
+        results.append(((time.perf_counter() - started) * 1000, status == OK))
     writer.close()
     await writer.wait_closed()
     return results
 
 
-async def _status(reader: asyncio.StreamReader) -> bytes:
-    """Read one answer to its end and return its status."""
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read one answer to its end; return its status and its body."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if b": " in line)
+    status = int(lines[0].split(b" ")[1])
     if b"content-length" in headers:
-        await reader.readexactly(int(headers[b"content-length"]))
-    else:
-        while size := int(await reader.readline(), 16):
-            await reader.readexactly(size + 2)
-        await reader.readline()
-    return lines[0].split(b" ")[1]
+        return status, await reader.readexactly(int(headers[b"content-length"]))
+    chunks = []
+    while size := int(await reader.readline(), 16):
+        chunks.append((await reader.readexactly(size + 2))[:-2])
+    await reader.readline()
+    return status, b"".join(chunks)
 
 
 def main() -> None:
