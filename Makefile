@@ -12,7 +12,7 @@ setup: $(VENV)/.installed ## make .venv and install the pinned set into it
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --progress-bar off -c constraints.txt -e '.[cpu,tune,dev]'
+	$(PYTHON) -m pip install --quiet --progress-bar off -c constraints.txt -e '.[cpu,tune,dev,bench]'
 	@touch $@
 
 demo: setup ## synthetic world to recommendations over HTTP, printed as tables

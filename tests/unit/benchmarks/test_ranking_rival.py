@@ -3,9 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("lightgbm")
 
 from benchmarks import ranking_rival
 from tests.toy_ranking import toy_examples
