@@ -10,7 +10,6 @@ the steps say what each checkpoint cost.
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -18,10 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import ray
 import torch
 from pyarrow import fs
 
+from benchmarks.machine import facts
 from cluster.config import ClusterConfig
 from cluster.session import session
 from train.checkpoints import Checkpoints
@@ -163,8 +162,7 @@ def main() -> None:
         **results,
         "rounds": options.rounds,
         "cpus": cpus,
-        "machine": platform.machine(),
-        "versions": {"torch": torch.__version__, "ray": ray.__version__},
+        **facts("torch", "ray"),
     }
     if options.output:
         options.output.write_text(json.dumps(line, indent=1) + "\n")

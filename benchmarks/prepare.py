@@ -10,16 +10,15 @@ command and all processes below it, sampled twice a second: shared pages count o
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import nullcontext
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.machine import facts
 
 EVENTS = (20_000, 1_000_000, 10_000_000)
 CONFIG = Path("configs/synthetic.toml")
@@ -46,11 +45,8 @@ def main() -> None:
     rows = {events: _measured(events, arguments.keep) for events in arguments.events}
     result = {
         "benchmark": "prepare",
-        "command": "python -m benchmarks.prepare " + " ".join(map(str, arguments.events)),
         "rows": [row for _, row in sorted({**_kept(), **rows}.items())],
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("ray", "polars", "pyarrow", "numpy")},
+        **facts("ray", "polars", "pyarrow", "numpy"),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

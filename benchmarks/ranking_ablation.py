@@ -10,20 +10,18 @@ on where the last one stopped; another config begins anew.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import facts
 from cluster.command import parser, run
 from cluster.config import load
 from cluster.storage import Storage, content_hash
@@ -119,11 +117,7 @@ def _begun(
         "benchmark": "ranking_ablation",
         "recommender": settings.recommender,
         "base": base,
-        "command": " ".join(["python -m benchmarks.ranking_ablation", str(options.config)]),
-        "overrides": options.overrides,
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in PACKAGES},
+        **facts(*PACKAGES),
         "runs": {},
     }
 

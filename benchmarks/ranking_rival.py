@@ -12,11 +12,9 @@ reason. Both are judged on the test split by the same functions.
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import track
 
+from benchmarks.machine import facts
 from cluster.command import parser, run
 from cluster.storage import Storage
 from features.config import Kind, Owner, TaskConfig
@@ -75,10 +74,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
         "millrace": order.metrics()["ranking"],
         "lightgbm": rival,
         "lightgbm_seconds": round(time.monotonic() - started, 1),
-        "command": " ".join(["python -m benchmarks.ranking_rival", str(options.config)]),
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in PACKAGES},
+        **facts(*PACKAGES),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

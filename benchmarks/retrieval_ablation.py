@@ -12,13 +12,10 @@ kept run by run: the same command goes on where it was interrupted, another conf
 import argparse
 import json
 import math
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -29,6 +26,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import facts, portable
 from cluster.command import parser, run
 from cluster.storage import Storage, content_hash
 from features.examples import Examples
@@ -77,6 +75,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     examples = Examples.open(Storage(settings.storage.root, settings.recommender))
     examples.check_settings(settings)
     data = {"recommender": settings.recommender, "examples": examples.manifest["id"]}
+    overrides = [portable(override) for override in options.overrides]
     of_config = data | {"base": base_of(settings)}
     kept: list[Result] = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else []
     for seed in options.seeds:
@@ -84,7 +83,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
             asked = of_config | {"variant": name, "seed": seed, "minutes": options.minutes}
             if not any(asked.items() <= result.items() for result in kept):
                 figures = _figures(varied(settings, name, seed), examples, asked)
-                kept.append(asked | {"overrides": options.overrides} | figures)
+                kept.append(asked | {"overrides": overrides} | figures)
                 _keep(kept)
     ours = [result for result in kept if of_config.items() <= result.items()]
     _print_table(ours)
@@ -154,10 +153,7 @@ def _runtime(folder: str) -> PlainRuntime:
 def _keep(runs: Sequence[Result]) -> None:
     result = {
         "benchmark": "retrieval_ablation",
-        "command": ".venv/bin/python -m benchmarks.retrieval_ablation CONFIG --minutes MINUTES",
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "numpy")},
+        **facts("torch", "numpy"),
         "runs": list(runs),
     }
     partial = RESULTS.with_suffix(".partial")

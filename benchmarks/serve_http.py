@@ -9,20 +9,18 @@ saturation. Budgets are lifted, so that both do all the work for every answer.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import facts
 from cluster.command import parser, run
 from cluster.ports import free_port
 from cluster.storage import Storage
@@ -57,8 +55,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
         "rounds": options.rounds,
         "seconds": options.seconds,
         "rows": rows,
-        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "machine": platform.machine()},
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        **facts(*PACKAGES),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
@@ -152,13 +149,6 @@ def _candidates(client: Client) -> float:
         counts[name] = value
     ranked = float(counts['millrace_stage_in_total{stage="rank"}'])
     return round(ranked / float(counts['millrace_stage_seconds_count{stage="rank"}']), 1)
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

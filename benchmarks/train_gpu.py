@@ -9,7 +9,6 @@ is ours without pinned copies one step ahead.
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.machine import cpu_model, facts
 from benchmarks.throughput.common import LEARNING_RATE, CommonTwoTower
 from benchmarks.throughput.towers import TEMPERATURE, Towers
 from benchmarks.throughput.world import QUICK, Batch, Sizes, World
@@ -123,8 +123,8 @@ def main(options: argparse.Namespace) -> None:
         "rows": rows,
         "steps": options.steps,
         "rounds": options.rounds,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_model(),
+        **facts("torch"),
     }
     print(json.dumps(result))
 

@@ -12,17 +12,16 @@ with the same candidates; `..._replicated` that with a copy of the tables on eac
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import facts
 from benchmarks.throughput.fleet import Fleet, Variant
-from benchmarks.throughput.installed import torchrec_path
+from benchmarks.throughput.installed import PACKAGES, torchrec_path
 from benchmarks.throughput.limit import Rates, Work
 from benchmarks.throughput.rounds import Lap
 from benchmarks.throughput.world import QUICK, Sizes, World
@@ -144,12 +143,8 @@ def _result(laps: Laps, work: Work, rates: Rates, folder: Path) -> dict[str, Any
         "work": vars(work),
         "sizes": vars(sizes),
         "rounds": len(laps["millrace"]),
-        "hardware": {"cpu": _cpu_model(), "cores": os.cpu_count(), "machine": platform.machine()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "ray", "numpy")},
-            **({"torchrec": "1.8.0", "fbgemm-gpu-cpu": "1.8.0"} if "torchrec" in step_s else {}),
-        },
+        **facts("torch", "ray", "numpy"),
+        "rival": list(PACKAGES[:2]) if "torchrec" in step_s else [],
     }
 
 
@@ -160,13 +155,6 @@ def _keep(result: dict[str, Any], folder: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.throughput.profile", str(folder), str(output)]
     environment = {**os.environ, **WORKER_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True)
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

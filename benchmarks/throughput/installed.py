@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 PACKAGES = (
+    # The rival and its kernels, then what they need.
     "torchrec==1.8.0",
     "fbgemm-gpu-cpu==1.8.0",
     "tensordict==0.15.3",
