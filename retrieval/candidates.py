@@ -41,7 +41,8 @@ class Retrieved:
     """Candidates of all sources (n,), each with the source that brought it.
 
     `source` (n,) indexes `names`; `scores` are the scores at that source and not comparable
-    between sources; `similarity` (n,) is every candidate's cosine with the user's vector.
+    between sources; `similarity` (n,) is every candidate's cosine with the user's `vector`
+    (dim,). `offers` is what each source brought, before the quotas.
     """
 
     rows: npt.NDArray[np.int64]
@@ -49,6 +50,8 @@ class Retrieved:
     source: npt.NDArray[np.int64]
     similarity: npt.NDArray[np.float32]
     names: tuple[str, ...]
+    vector: npt.NDArray[np.float32]
+    offers: tuple[Candidates, ...]
 
     def __len__(self) -> int:
         return len(self.rows)

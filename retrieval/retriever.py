@@ -94,4 +94,12 @@ class Retriever:
         found = [source.candidates(query, total) for source in self.sources]
         chosen, source = merge(found, self.quotas)
         similarity = np.take(self.vectors, chosen.rows, axis=0) @ query.vector
-        return Retrieved(chosen.rows, chosen.scores, source, similarity, self.names)
+        return Retrieved(
+            chosen.rows,
+            chosen.scores,
+            source,
+            similarity,
+            self.names,
+            vector=query.vector,
+            offers=tuple(found),
+        )

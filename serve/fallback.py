@@ -5,6 +5,7 @@ import numpy as np
 from features.vocabulary import canonical
 from models.bundle import Bundle
 from retrieval.popularity import OVERALL, PopularLists
+from serve.explanation import Explanation, Offer
 from serve.filters import Filters, is_permitted
 from serve.messages import Request
 from serve.presentation import Presenter
@@ -49,6 +50,14 @@ class Fallback:
             (SOURCE,),
         )
         ranked = Ranked.unranked(found)
+        scores = self._scores[places]
+        explanations = [
+            Explanation((Offer(SOURCE, place + 1, score),))
+            for place, score in zip(places.tolist(), scores.tolist(), strict=True)
+        ]
         return Slate(
-            self.bundle.id, self.presenter.items(ranked, places, self._scores[places], query)
+            self.bundle.id,
+            self.presenter.items(
+                ranked, places, scores, query, explanations if request.explain else ()
+            ),
         )

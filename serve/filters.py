@@ -40,6 +40,13 @@ class Filters:
             allowed = found if allowed is None else np.intersect1d(allowed, found)
         return allowed
 
+    def missed(self, filters: Mapping[str, Sequence[Any]], row: int) -> str | None:
+        """Tell the first filter that an item does not pass; None where it passes all."""
+        for name, values in filters.items():
+            if row not in self._find(name, values):
+                return f"its {name} is {self._table[name][row - 1]!r}, wanted: {values}"
+        return None
+
     def _find(self, name: str, values: Sequence[Any]) -> Rows:
         if name not in self._table.columns:
             raise RequestError(("filters", name), self._unknown(name))

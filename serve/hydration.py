@@ -16,6 +16,7 @@ from features.vocabulary import canonical
 from models.bundle import Bundle
 from serve.clock import Clock
 from serve.counts import Counts
+from serve.departures import before_retrieval
 from serve.filters import Filters
 from serve.messages import Request
 from serve.plan import FULL, Plan
@@ -49,7 +50,7 @@ class Hydrator:
         self.counts = counts
         self.exclude_seen = exclude_seen
         self.filters = Filters(bundle.catalogue)
-        self._row_of = bundle.catalogue.rows_by_id().get
+        self._rows_by_id = bundle.catalogue.rows_by_id()
 
     def hydrate(self, request: Request, now_ms: int | None = None, *, plan: Plan = FULL) -> Query:
         """Look up the user and assemble the inputs; an unknown user has an empty history.
@@ -71,6 +72,9 @@ class Hydrator:
         history, history_ms = self._history(seen, record.item_ms, now_ms)
         excluded = [self._rows(map(canonical, request.exclude)), seen * self.exclude_seen]
         inputs = self._inputs(record, request, now_ms, history=history, history_ms=history_ms)
+        asked, departures = before_retrieval(
+            request, rows=self._rows_by_id, seen=excluded[1], filters=self.filters
+        )
         elapsed_ms = 1000 * (time.perf_counter() - started)
         num_used = int(np.count_nonzero(history))
         return Query(
@@ -85,6 +89,8 @@ class Hydrator:
             allowed=self.filters.allowed(request.filters),
             plan=plan,
             reports=(StageReport("hydrate", elapsed_ms, len(record.item_ids), num_used),),
+            asked=asked,
+            departures=departures,
         )
 
     def _now_ms(self, record: Record) -> int:
@@ -96,7 +102,7 @@ class Hydrator:
 
     def _rows(self, item_ids: Iterable[str]) -> npt.NDArray[np.int64]:
         """Return item rows of canonical ids; 0 for what the catalogue does not know."""
-        return np.asarray([self._row_of(item_id, 0) for item_id in item_ids], np.int64)
+        return np.asarray([self._rows_by_id.get(item_id, 0) for item_id in item_ids], np.int64)
 
     def _history(
         self, rows: npt.NDArray[np.int64], item_ms: list[int], now_ms: int

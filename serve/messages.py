@@ -5,12 +5,22 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from cluster.errors import InputError
+from serve.explanation import Explanation, Verdict
 
 MAX_ITEMS = 500
 MAX_EXCLUDED = 10_000
+MAX_ASKED = 100
 MAX_EVENTS = 1_000
 MAX_TEXT = 256
 MAX_INTEGER = 2**63 - 1
@@ -129,6 +139,16 @@ class Request(Message):
     filters: Annotated[dict[Name, Wanted], Field(max_length=16)] = {}
     """Catalogue column to the value or values, one of which an item must have."""
     explain: Annotated[bool, Field(strict=True)] = False
+    """Tell of each item how it came into the answer."""
+    why_not: Annotated[list[Identifier], Field(max_length=MAX_ASKED)] = []
+    """With `explain`: items to tell of at which stage they left, and why."""
+
+    @field_validator("why_not")
+    @classmethod
+    def _is_explained(cls, why_not: list[int | str], info: ValidationInfo) -> list[int | str]:
+        if why_not and info.data.get("explain") is False:
+            raise ValueError("needs explain: true")
+        return why_not
 
 
 class Item(Message):
@@ -141,7 +161,9 @@ class Item(Message):
     source: str
     title: str | None = None
     reasons: list[str] | None = None
-    """With `explain`: why this item."""
+    """With `explain`: why this item, in words."""
+    explanation: Explanation | None = None
+    """With `explain`: how it came through the stages."""
 
 
 class Answer(Message):
@@ -153,6 +175,8 @@ class Answer(Message):
     degraded: str | None = None
     """Which stages did not do their part, such as "rank late"; None when all did."""
     timings_ms: dict[str, float]
+    why_not: list[Verdict] | None = None
+    """What became of each item that the request asked about."""
 
 
 class Event(BaseModel):

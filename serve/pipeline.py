@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import Protocol, TypeVar
 
+from serve.departures import verdicts
+from serve.explanation import Verdict
 from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
 from serve.plan import Plan
-from serve.stages import Ranked, Slate, StageReport, Stages
+from serve.stages import Candidates, Query, Ranked, Slate, StageReport, Stages
 
 RESERVED = 0.2
 """Share of the budget kept for re-ranking, when the stages before it are late."""
@@ -71,24 +73,25 @@ class Pipeline:
             items=[_item(item) for item in slate.items],
             degraded=", ".join(run.degraded) or None,
             timings_ms=run.timings_ms(),
+            why_not=verdicts(request, run.departures, slate),
         )
 
     async def _slate(self, request: Request, run: "Run") -> Slate:
         query = await run.attempt("hydrate", self.stages.hydrate(request, run.plan))
         if query is None:
             return self.fallback.slate(request, None)
-        run.reports += query.reports
+        run.note(query)
         candidates = await run.attempt("retrieve", self.stages.retrieve(query))
         if candidates is None:
             return self.fallback.slate(request, query)
-        run.reports += candidates.reports
+        run.note(candidates)
         ranked = await run.attempt("rank", self.stages.rank(query, candidates))
         ranked = ranked or Ranked.unranked(candidates)
         run.reports += ranked.reports
         slate = await run.attempt("rerank", self.stages.rerank(query, ranked), reserved=0.0)
         if slate is None:
             return self.fallback.slate(request, query)
-        run.reports += slate.reports
+        run.note(slate)
         return slate
 
     def _observe(self, slate: Slate, run: "Run") -> None:
@@ -110,6 +113,7 @@ class Run:
         self.budget_s = budget_ms / 1000
         self.plan = Plan(deadline_ms=1000 * time.time() + budget_ms)
         self.reports: tuple[StageReport, ...] = ()
+        self.departures: tuple[Verdict, ...] = ()
         self.degraded: list[str] = []
 
     async def attempt(
@@ -135,6 +139,11 @@ class Run:
             self.degraded.append(f"{stage} failed")
             logger.exception("%s failed", stage)
         return None
+
+    def note(self, result: Query | Candidates | Slate) -> None:
+        """Keep what the stages behind a result report."""
+        self.reports += result.reports
+        self.departures += result.departures
 
     def timings_ms(self) -> dict[str, float]:
         """Return the time in each stage, and the total, which holds waiting and transport too."""

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.bundle import Bundle
+from serve.explanation import Explanation
 from serve.stages import Query, Ranked, SlateItem
 
 REASONS = {
@@ -32,6 +33,7 @@ class Presenter:
         places: npt.NDArray[np.int64],
         scores: npt.NDArray[np.float32],
         query: Query | None = None,
+        explanations: Sequence[Explanation | None] = (),
     ) -> tuple[SlateItem, ...]:
         """Present the candidates at `places` (n,) with their `scores` (n,).
 
@@ -40,19 +42,32 @@ class Presenter:
             places: in the order of the slate.
             scores: what they were ordered by.
             query: gives reasons where it asks for them.
+            explanations: (n,), or none of them.
         """
         found = ranked.candidates
-        predictions = _predictions(ranked, places)
+        predictions = predictions_at(ranked, places)
         sources = [found.source_names[source] for source in found.sources[places].tolist()]
         rows = found.rows[places]
+        titles = [self._title(row) for row in rows.tolist()]
         reasons: Sequence[list[str] | None] = [None] * len(rows)
         if query is not None and query.explain:
             reasons = self._reasons(rows, sources, predictions, query.history)
-        shown = zip(rows.tolist(), scores.tolist(), sources, predictions, reasons, strict=True)
-        return tuple(
-            SlateItem(self._ids[row - 1], score, source, predicted, self._title(row), reason)
-            for row, score, source, predicted, reason in shown
+        explained = explanations or [None] * len(rows)
+        shown = zip(
+            self.item_ids(rows),
+            scores.tolist(),
+            sources,
+            predictions,
+            titles,
+            reasons,
+            explained,
+            strict=True,
         )
+        return tuple(SlateItem(*values) for values in shown)
+
+    def item_ids(self, rows: npt.NDArray[np.int64]) -> list[int | str]:
+        """Return the data's own ids of item rows."""
+        return [self._ids[row - 1] for row in rows.tolist()]
 
     def _title(self, row: int) -> str | None:
         return self._titles[row - 1] if self._titles is not None else None
@@ -85,7 +100,7 @@ class Presenter:
         return np.asarray(history[np.argmax(similarity, axis=1)])
 
 
-def _predictions(ranked: Ranked, places: npt.NDArray[np.int64]) -> list[dict[str, float | None]]:
+def predictions_at(ranked: Ranked, places: npt.NDArray[np.int64]) -> list[dict[str, float | None]]:
     """Return predictions by task for each place; None for what is not a finite number."""
     chosen = ranked.predictions[places]
     values = np.where(np.isfinite(chosen), chosen, np.nan).tolist()

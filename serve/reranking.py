@@ -1,7 +1,8 @@
 """The last stage: value, diversity and caps make a slate of the ranked candidates."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from features.counting import feature_codes
 from features.schema import Schema
 from models.bundle import Bundle
 from serve.config import RerankConfig
+from serve.explainer import Explainer
+from serve.explanation import Explanation, Verdict
 from serve.presentation import Presenter
 from serve.stages import Query, Ranked, Slate, StageReport, check_bundle
 
@@ -42,17 +45,29 @@ class Reranker:
         started = time.perf_counter()
         rows = ranked.candidates.rows
         values = self.values(ranked)
-        chosen = choose(
-            values,
-            np.take(self._vectors, rows, axis=0),
-            np.zeros(len(rows), np.int64) if self._capped is None else self._capped[rows],
-            num_items=query.num_items,
-            config=self.config,
-        )
-        items = self.presenter.items(ranked, chosen, values[chosen], query)
+        vectors = np.take(self._vectors, rows, axis=0)
+        capped = np.zeros(len(rows), np.int64) if self._capped is None else self._capped[rows]
+        pick = partial(choose, values, vectors, num_items=query.num_items, config=self.config)
+        chosen = pick(capped)
+        explanations: Sequence[Explanation] = ()
+        departures: tuple[Verdict, ...] = ()
+        if query.explain:
+            explainer = Explainer(
+                ranked,
+                values,
+                relevance=(1 - self.config.diversity) * _scaled(values),
+                vectors=vectors,
+                diversity=self.config.diversity,
+                chosen=chosen,
+                item_ids=self.presenter.item_ids(rows[chosen]),
+                num_items=query.num_items,
+            )
+            explanations = explainer.explanations()
+            departures = explainer.verdicts(query.asked, uncapped=pick(np.zeros_like(capped)))
+        items = self.presenter.items(ranked, chosen, values[chosen], query, explanations)
         elapsed_ms = 1000 * (time.perf_counter() - started)
         report = StageReport("rerank", elapsed_ms, len(rows), len(items))
-        return Slate(self.bundle.id, items, (report,))
+        return Slate(self.bundle.id, items, (report,), departures)
 
     def values(self, ranked: Ranked) -> Floats:
         """Return each candidate's value (n,); without predictions its score in retrieval.

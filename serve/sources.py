@@ -7,8 +7,10 @@ import numpy as np
 from models.bundle import Bundle
 from retrieval.config import RetrievalConfig
 from retrieval.retriever import Retriever
+from serve.departures import at_retrieval
 from serve.filters import is_permitted
 from serve.stages import Candidates, Query, StageReport, check_bundle
+from serve.trail import Trail
 
 
 class Sources:
@@ -50,5 +52,9 @@ class Sources:
             reports=(
                 StageReport("retrieve", 1000 * (retrieved - started), num_found, num_found),
                 StageReport("filter", 1000 * (filtered - retrieved), num_found, num_kept),
+            ),
+            trail=Trail.of(found, order) if query.explain else None,
+            departures=at_retrieval(
+                query.asked, found, found.rows[order], vectors=self.retriever.vectors
             ),
         )

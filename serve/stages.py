@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assembly import Inputs
+from serve.explanation import Asked, Explanation, Verdict
 from serve.messages import Request
 from serve.plan import FULL, Plan
+from serve.trail import Trail
 
 STAGES = ("hydrate", "retrieve", "filter", "rank", "rerank")
 
@@ -49,6 +51,10 @@ class Query:
     allowed: npt.NDArray[np.int64] | None = None
     plan: Plan = FULL
     reports: tuple[StageReport, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    """What the request asks about and may show."""
+    departures: tuple[Verdict, ...] = ()
+    """What the request asks about and may not show."""
 
     @property
     def deadline_ms(self) -> float:
@@ -70,6 +76,10 @@ class Candidates:
     sources: npt.NDArray[np.int64]
     source_names: tuple[str, ...]
     reports: tuple[StageReport, ...] = ()
+    trail: Trail | None = None
+    """How they came, where the request wants explanations."""
+    departures: tuple[Verdict, ...] = ()
+    """What the request asks about and is not among them."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,7 @@ class SlateItem:
     predictions: dict[str, float | None] = field(default_factory=dict)
     title: str | None = None
     reasons: list[str] | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,8 @@ class Slate:
     bundle: str
     items: tuple[SlateItem, ...]
     reports: tuple[StageReport, ...] = ()
+    departures: tuple[Verdict, ...] = ()
+    """What the request asks about, was ranked, and is not shown."""
 
 
 class Stages(Protocol):

@@ -68,6 +68,19 @@ def test_answers_are_identical(both: Both, users: list[Any]) -> None:
                 assert one[name] == other[name]
 
 
+def test_explanations_are_identical(both: Both, users: list[Any]) -> None:
+    _, plain = both.ask("fused", user_id=users[0], num_items=50)
+    asked = ["no-such-item", *(item["item_id"] for item in plain["items"][3:])]
+    body = {"user_id": users[0], "num_items": 5, "explain": True, "why_not": asked}
+    (_, fused), (_, split) = [both.ask(topology, **body) for topology in TOPOLOGIES]
+    assert len(fused["why_not"]) == len(asked)
+    for name in ("stage", "reason", "steps"):
+        assert [v[name] for v in fused["why_not"]] == [v[name] for v in split["why_not"]]
+    for one, other in zip(fused["items"], split["items"], strict=True):
+        assert one["explanation"]["steps"] == other["explanation"]["steps"]
+        assert len(one["explanation"]["steps"]) == 4
+
+
 def test_both_report_every_stage(both: Both, users: list[Any]) -> None:
     for topology in TOPOLOGIES:
         _, answer = both.ask(topology, user_id=users[0])

@@ -96,6 +96,7 @@ def test_events_are_recorded_and_accepted(service: EchoService) -> None:
         ({"user_id": 1, "exclude": [1, {}]}, ("body", "exclude", 1)),
         ({"user_id": 1, "context": []}, ("body", "context")),
         ({"user_id": 1, "explain": "yes"}, ("body", "explain")),
+        ({"user_id": 1, "why_not": [2]}, ("body", "why_not")),
         ({"user_id": 1, "colour": "red"}, ("body", "colour")),
         ({"user_id": 1, "filters": {"planet": "mars"}}, ("body", "filters", "planet")),
     ],
@@ -163,7 +164,7 @@ def test_the_documentation_describes_the_bodies(service: EchoService) -> None:
     assert body["schema"]["$ref"] == "#/components/schemas/Request"
     components = schema["components"]["schemas"]
     assert components["Request"]["properties"]["num_items"]["maximum"] == 500
-    assert {"Event", "Events", "Answer", "Item"} <= set(components)
+    assert {"Event", "Events", "Answer", "Item", "Explanation", "Verdict"} <= set(components)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
