@@ -90,13 +90,13 @@ class Examples:
         return cls(storage.fetch(EXAMPLES))
 
     def check_settings(self, settings: FeatureSettings) -> None:
-        """Refuse settings that the data was not prepared with.
+        """Refuse settings that the data was not prepared with; tasks' weights are training's.
 
         Raises:
             InputError: names the first key that differs.
         """
-        ours = settings.preparation
-        theirs = self.manifest.get("settings", ours)
+        ours = _without_weights(settings.preparation)
+        theirs = _without_weights(self.manifest.get("settings", ours))
         for section in ours:
             if ours[section] != theirs.get(section):
                 key, old, new = _difference(section, theirs.get(section), ours[section])
@@ -174,6 +174,11 @@ class Examples:
                 shard.item[index], timestamps_ms=timestamps, counts=shard.item_counts[index]
             ),
         }
+
+
+def _without_weights(settings: dict[str, Any]) -> dict[str, Any]:
+    tasks = [{**task, "weight": None} for task in settings["tasks"]]
+    return {**settings, "tasks": tasks}
 
 
 def _difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:

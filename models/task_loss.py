@@ -1,6 +1,7 @@
 """The ranker's loss: every task's error on the impressions that have its label."""
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -18,17 +19,23 @@ class RankerLoss(nn.Module):
 
     Args:
         ranker: the model that is trained.
-        schema: gives tasks and weights.
-        weighting: how the weights go on from the schema's.
+        schema: gives the tasks.
+        weights: of the tasks; None takes those that the data was prepared with.
+        weighting: how the weights go on from there.
     """
 
     def __init__(
-        self, ranker: Ranker, schema: Schema, weighting: TaskWeightsName = "fixed"
+        self,
+        ranker: Ranker,
+        schema: Schema,
+        weighting: TaskWeightsName = "fixed",
+        *,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.ranker = ranker
         self.names = tuple(task.name for task in schema.tasks)
-        weights = [task.weight for task in schema.tasks]
+        weights = weights or [task.weight for task in schema.tasks]
         self.task_weights = TASK_WEIGHTS[weighting](weights, first_losses(schema))
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

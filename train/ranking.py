@@ -41,7 +41,10 @@ class RankingTrainee:
         if "watch_time" in {task.kind for task in self.schema.tasks}:
             self._fit_heads()
         weighting = self.training.loss_weighting
-        self.model: torch.nn.Module = RankerLoss(self.ranker, self.schema, weighting)
+        weights = [task.weight for task in settings.tasks]
+        self.model: torch.nn.Module = RankerLoss(
+            self.ranker, self.schema, weighting, weights=weights
+        )
         self.validation = Impressions(examples, "validation")
         has_binary = any(task.kind == "binary" for task in self.schema.tasks)
         self.monitor = "auc" if has_binary else "xauc"

@@ -27,6 +27,10 @@ def test_the_same_settings_are_accepted() -> None:
     check(VALUES, {**VALUES, "storage": {"root": "elsewhere"}})
 
 
+def test_the_weights_of_tasks_may_change_after_preparation() -> None:
+    check(VALUES, {**VALUES, "tasks": [{**task, "weight": 3.0} for task in VALUES["tasks"]]})
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

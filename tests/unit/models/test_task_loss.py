@@ -1,6 +1,7 @@
 """The ranker's loss: masked, weighted, and least at the right prediction."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,11 @@ class Fixed(torch.nn.Module):
         return item_numbers[..., 0]
 
 
-def loss_of(outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+def loss_of(
+    outputs: torch.Tensor, labels: torch.Tensor, weights: Sequence[float] | None = None
+) -> tuple[torch.Tensor, dict[str, float]]:
     batch = {"outputs": outputs, "labels": labels, "item_numbers": torch.zeros(len(labels), 1)}
-    loss, parts = RankerLoss(Fixed(), SCHEMA).eval()(batch)
+    loss, parts = RankerLoss(Fixed(), SCHEMA, weights=weights).eval()(batch)
     return loss, {name: float(part) for name, part in parts.items()}
 
 
@@ -78,6 +81,11 @@ def test_the_watch_time_loss_is_half_the_squared_error_of_log_seconds() -> None:
     labels = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 59.0]])
     expected = (1.5**2 + (2.0 - math.log(60.0)) ** 2) / 4
     assert loss_of(outputs, labels)[1]["watch_time"] == pytest.approx(expected)
+
+
+def test_the_tasks_weigh_what_training_says() -> None:
+    loss, parts = loss_of(torch.randn(4, 3), torch.ones(4, 3), weights=[2.0, 0.0, 0.0])
+    assert float(loss) == pytest.approx(2 * parts["click"])
 
 
 @pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "gradnorm"])
