@@ -4,18 +4,18 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from cluster.errors import InputError
 from models.tables.placed import PlacedTables
 from models.tables.placement import DEFAULT, PlacementName
 from models.tables.workers import Workers
 from train.config import ModelTraining
+from train.data_parallel import data_parallel
 from train.meter import SAMPLES, Meter
+from train.moments import load_moments
 from train.objective import Batch, Objective
 from train.position import Position
 from train.progress import Progress
@@ -79,7 +79,7 @@ class Fit:
             device=runtime.device,
         )
         self.model = objective.model.to(runtime.device)
-        self.replica = _data_parallel(self.model, self.tables, runtime)
+        self.replica = data_parallel(self.model, self.tables, runtime)
         self.optimizer = objective.optimizer()
         self.num_steps = objective.num_steps(runtime.num_workers)
         self.position = Position()
@@ -150,20 +150,10 @@ class Fit:
     def load_state_dict(self, state: State) -> None:
         """Take over what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
-        self._load_optimizer(state["optimizer"])
+        load_moments(self.optimizer, state["optimizer"])
         self.tables.load_state_dict(state["tables"])
         self.position = Position.from_state_dict(state["position"])
         self.meter.load_state_dict(state["meter"])
-
-    def _load_optimizer(self, state: State) -> None:
-        """Take over moments, not decays: a population's member goes on with its own."""
-        own = [
-            {key: value for key, value in group.items() if key != "params"}
-            for group in self.optimizer.param_groups
-        ]
-        self.optimizer.load_state_dict(state)
-        for group, values in zip(self.optimizer.param_groups, own, strict=True):
-            group.update(values)
 
     def _large_state(self) -> State:
         """Return what may be sharded, and is read in place."""
@@ -227,9 +217,8 @@ class Fit:
 
     def _check_loss(self) -> None:
         if not self.meter.is_finite:
-            where = f"epoch {self.position.epoch + 1}, step {self.position.step}"
-            rate = self.training.learning_rate
-            raise InputError(f"the loss is not finite in {where}: learning_rate is {rate}")
+            where = f"epoch {self.position.epoch + 1}, step {self.position.step}: learning_rate is"
+            raise InputError(f"the loss is not finite in {where} {self.training.learning_rate}")
 
     def _means(self) -> dict[str, float]:
         means = sorted(self.meter.means().items())
@@ -257,15 +246,5 @@ class Fit:
             self.runtime.listener.tell(progress)
 
     def _autocast(self) -> torch.autocast:
-        is_on = self.training.precision == "bf16"
-        return torch.autocast(self.runtime.device.type, dtype=torch.bfloat16, enabled=is_on)
-
-
-def _data_parallel(
-    model: torch.nn.Module, tables: PlacedTables, runtime: Runtime
-) -> torch.nn.Module:
-    if runtime.num_workers == 1:
-        return model
-    ignore: Any = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
-    ignore(model, tables.parameter_names(model))
-    return DistributedDataParallel(model, gradient_as_bucket_view=True)
+        is_bf16 = self.training.precision == "bf16"
+        return torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=is_bf16)
