@@ -59,11 +59,13 @@ class Gateway:
 
     async def recommendations(self, request: requests.Request) -> Response:
         """Answer what this user should see."""
-        return await _guarded(self._recommendations, request)
+        with self.service.metrics.in_flight():
+            return await _guarded(self._recommendations, request)
 
     async def events(self, request: requests.Request) -> Response:
         """Write events into their users' histories: the next answer knows them."""
-        return await _guarded(self._events, request)
+        with self.service.metrics.in_flight():
+            return await _guarded(self._events, request)
 
     async def health(self) -> Response:
         """Tell that this replica answers, and from which bundle."""

@@ -1,17 +1,30 @@
 """What the service counts, in Prometheus' text form; knows no stage and no HTTP framework."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from serve.passage import Passage
+from serve.stages import StageReport
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Set for a replica's process, the client library keeps its counts in files in that folder."""
-STAGE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-REQUEST_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STAGE_BUCKETS_S = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03),
+    *(0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0),
+)
+WAIT_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+REQUEST_BUCKETS_S = (
+    *(0.002, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.0, 5.0),
+)
+"""Dense around the default budget of 250 ms, so that a p99 against it can be read."""
 
 
 class Metrics:
@@ -30,13 +43,32 @@ class Metrics:
         self._request_seconds = self._histogram(
             "request_seconds", "time to answer a request", "route", buckets=REQUEST_BUCKETS_S
         )
+        self._in_flight = Gauge(
+            "millrace_requests_in_flight",
+            "recommendations and events that are being answered",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._answer_seconds = self._histogram(
+            "answer_seconds", "time of an answer in the stages", "bundle", buckets=REQUEST_BUCKETS_S
+        )
+        self._degraded_answers = self._counter(
+            "degraded_answers", "answers that miss something", "bundle"
+        )
+        self._degraded = self._counter("degraded", "what answers missed", "reason")
         self._stage_seconds = self._histogram(
             "stage_seconds", "time in a stage", "stage", buckets=STAGE_BUCKETS_S
+        )
+        self._stage_wait = self._histogram(
+            "stage_wait_seconds",
+            "time in queues and on the way to a stage",
+            "stage",
+            buckets=WAIT_BUCKETS_S,
         )
         self._stage_in = self._counter("stage_in", "items that entered a stage", "stage")
         self._stage_out = self._counter("stage_out", "items that left a stage", "stage")
         self._stage_dropped = self._counter("stage_dropped", "items a stage dropped", "stage")
-        self._degraded = self._counter("degraded", "answers that were degraded", "reason")
+        self._candidates = self._counter("candidates", "candidates found", "source")
         self._served = self._counter("served_items", "items in answers", "source")
         self._events = self._counter("events", "events accepted", "recommender")
 
@@ -45,20 +77,27 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
-        """Count one pass of a stage; what did not leave it was dropped."""
-        self._stage_seconds.labels(stage).observe(seconds)
-        self._stage_in.labels(stage).inc(num_in)
-        self._stage_out.labels(stage).inc(num_out)
-        self._stage_dropped.labels(stage).inc(max(num_in - num_out, 0))
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count a request as being answered for the block."""
+        with self._in_flight.track_inprogress():
+            yield
 
-    def count_degraded(self, reason: str) -> None:
-        """Count an answer that a stage fell back in."""
-        self._degraded.labels(reason).inc()
-
-    def count_served(self, items_by_source: Mapping[str, int]) -> None:
-        """Count the items of an answer by the source that brought them."""
-        for source, num_items in items_by_source.items():
+    def observe(self, passage: Passage) -> None:
+        """Count an answer by its bundle, its stages and its sources."""
+        self._answer_seconds.labels(passage.bundle).observe(passage.seconds)
+        if passage.degraded:
+            self._degraded_answers.labels(passage.bundle).inc()
+        for reason in passage.degraded:
+            self._degraded.labels(reason).inc()
+        for call in passage.calls:
+            if call.reports:
+                self._stage_wait.labels(call.stage).observe(call.waited_s)
+        for report in passage.reports:
+            self._observe_stage(report)
+        for source, num_items in passage.candidates.items():
+            self._candidates.labels(source).inc(num_items)
+        for source, num_items in passage.served.items():
             self._served.labels(source).inc(num_items)
 
     def count_events(self, recommender: str, num_events: int) -> None:
@@ -69,9 +108,16 @@ class Metrics:
         """Return everything counted so far in Prometheus' text form."""
         if self.folder is None:
             return generate_latest(self._registry)
+        _forget_ended(self.folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self.folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _observe_stage(self, report: StageReport) -> None:
+        self._stage_seconds.labels(report.stage).observe(report.time_ms / 1000)
+        self._stage_in.labels(report.stage).inc(report.num_in)
+        self._stage_out.labels(report.stage).inc(report.num_out)
+        self._stage_dropped.labels(report.stage).inc(report.num_dropped)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"millrace_{name}", help_text, labels, registry=self._registry)
@@ -82,3 +128,15 @@ class Metrics:
         return Histogram(
             f"millrace_{name}", help_text, labels, registry=self._registry, buckets=buckets
         )
+
+
+def _forget_ended(folder: Path) -> None:
+    """Drop the gauges of processes that have ended: nothing is in flight there."""
+    for path in folder.glob("gauge_live*_*.db"):
+        process_id = int(path.stem.rpartition("_")[2])
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            continue

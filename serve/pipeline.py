@@ -5,36 +5,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from serve.departures import verdicts
 from serve.explanation import Verdict
 from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
+from serve.passage import Call, Observer, Passage
 from serve.plan import Plan
 from serve.stages import Candidates, Query, Ranked, Slate, StageReport, Stages
 
 RESERVED = 0.2
 """Share of the budget kept for re-ranking, when the stages before it are late."""
 
-T = TypeVar("T")
+T = TypeVar("T", Query, Candidates, Ranked, Slate)
 logger = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Hears what happened to each request."""
-
-    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
-        """Count one pass of a stage."""
-        ...
-
-    def count_degraded(self, reason: str) -> None:
-        """Count a stage that was late or failed."""
-        ...
-
-    def count_served(self, items_by_source: Mapping[str, int]) -> None:
-        """Count the items of an answer by source."""
-        ...
 
 
 class Pipeline:
@@ -66,7 +51,7 @@ class Pipeline:
         """
         run = Run(self.budget_ms)
         slate = await self._slate(request, run)
-        self._observe(slate, run)
+        self.observer.observe(run.passage(request_id, slate))
         return Answer(
             request_id=request_id,
             bundle=slate.bundle,
@@ -80,29 +65,16 @@ class Pipeline:
         query = await run.attempt("hydrate", self.stages.hydrate(request, run.plan))
         if query is None:
             return self.fallback.slate(request, None)
-        run.note(query)
         candidates = await run.attempt("retrieve", self.stages.retrieve(query))
         if candidates is None:
             return self.fallback.slate(request, query)
-        run.note(candidates)
+        run.candidates = candidates.by_source()
         ranked = await run.attempt("rank", self.stages.rank(query, candidates))
         ranked = ranked or Ranked.unranked(candidates)
-        run.reports += ranked.reports
         slate = await run.attempt("rerank", self.stages.rerank(query, ranked), reserved=0.0)
         if slate is None:
             return self.fallback.slate(request, query)
-        run.note(slate)
         return slate
-
-    def _observe(self, slate: Slate, run: "Run") -> None:
-        for report in run.reports:
-            seconds = report.time_ms / 1000
-            self.observer.observe_stage(
-                report.stage, seconds, num_in=report.num_in, num_out=report.num_out
-            )
-        for reason in run.degraded:
-            self.observer.count_degraded(reason)
-        self.observer.count_served(Counter(item.source for item in slate.items))
 
 
 class Run:
@@ -112,7 +84,8 @@ class Run:
         self.started = time.perf_counter()
         self.budget_s = budget_ms / 1000
         self.plan = Plan(deadline_ms=1000 * time.time() + budget_ms)
-        self.reports: tuple[StageReport, ...] = ()
+        self.calls: list[Call] = []
+        self.candidates: Mapping[str, int] = {}
         self.departures: tuple[Verdict, ...] = ()
         self.degraded: list[str] = []
 
@@ -129,7 +102,7 @@ class Run:
         elapsed_s = time.perf_counter() - self.started
         try:
             left_s = self.budget_s * (1 - reserved) - elapsed_s
-            return await asyncio.wait_for(result, max(left_s, 0.0))
+            found = await asyncio.wait_for(result, max(left_s, 0.0))
         except RequestError:
             raise
         except TimeoutError:
@@ -138,17 +111,34 @@ class Run:
         except Exception:
             self.degraded.append(f"{stage} failed")
             logger.exception("%s failed", stage)
+        else:
+            self._note(stage, elapsed_s, found.reports)
+            self.departures += found.departures
+            return found
+        self._note(stage, elapsed_s, ())
         return None
 
-    def note(self, result: Query | Candidates | Slate) -> None:
-        """Keep what the stages behind a result report."""
-        self.reports += result.reports
-        self.departures += result.departures
+    def _note(self, stage: str, started_s: float, reports: tuple[StageReport, ...]) -> None:
+        seconds = time.perf_counter() - self.started - started_s
+        self.calls.append(Call(stage, started_s, seconds, reports))
+
+    def passage(self, request_id: str, slate: Slate) -> Passage:
+        """Return what those who count, log and trace hear of the request."""
+        return Passage(
+            request_id=request_id,
+            bundle=slate.bundle,
+            seconds=time.perf_counter() - self.started,
+            calls=self.calls,
+            degraded=self.degraded,
+            candidates=self.candidates,
+            served=Counter(item.source for item in slate.items),
+        )
 
     def timings_ms(self) -> dict[str, float]:
         """Return the time in each stage, and the total, which holds waiting and transport too."""
         total_ms = 1000 * (time.perf_counter() - self.started)
-        stages = {report.stage: round(report.time_ms, 3) for report in self.reports}
+        reports = [report for call in self.calls for report in call.reports]
+        stages = {report.stage: round(report.time_ms, 3) for report in reports}
         return {**stages, "total": round(total_ms, 3)}
 
 

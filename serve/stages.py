@@ -81,6 +81,11 @@ class Candidates:
     departures: tuple[Verdict, ...] = ()
     """What the request asks about and is not among them."""
 
+    def by_source(self) -> dict[str, int]:
+        """Return how many each source brought."""
+        counts = np.bincount(self.sources, minlength=len(self.source_names)).tolist()
+        return dict(zip(self.source_names, counts, strict=True))
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -90,6 +95,7 @@ class Ranked:
     tasks: tuple[str, ...]
     predictions: npt.NDArray[np.float32]
     reports: tuple[StageReport, ...] = ()
+    departures: tuple[Verdict, ...] = ()
 
     @property
     def bundle(self) -> str:

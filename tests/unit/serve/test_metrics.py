@@ -6,34 +6,57 @@ import sys
 from pathlib import Path
 
 from serve.metrics import FOLDER_VARIABLE, Metrics
+from serve.passage import Call, Passage
+from serve.stages import StageReport
 
 REPLICA = """
+import os
+import signal
 import sys
 from pathlib import Path
 from serve.metrics import Metrics
+from tests.unit.serve.test_metrics import passage
 
 metrics = Metrics(Path(sys.argv[1]))
 metrics.observe_request("/v1/recommendations", 200, 0.004)
-metrics.observe_stage("rank", 0.003, num_in=500, num_out=480)
-metrics.count_degraded("rank: late")
-sys.stdout.write(metrics.render().decode())
+metrics.observe(passage())
+with metrics.in_flight():
+    sys.stdout.write(metrics.render().decode())
+    sys.stdout.flush()
+    if len(sys.argv) > 2:
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def run_replica(folder: Path) -> str:
+def passage() -> Passage:
+    """A degraded request that two calls served."""
+    retrieved = (StageReport("retrieve", 3.0, 500, 500), StageReport("filter", 1.0, 500, 450))
+    calls = [Call("retrieve", 0.001, 0.010, retrieved), Call("rank", 0.011, 0.2)]
+    return Passage(
+        request_id="r",
+        bundle="b",
+        seconds=0.22,
+        calls=calls,
+        degraded=["rank late"],
+        candidates={"two_tower": 400, "fresh": 50},
+        served={"two_tower": 15, "fresh": 5},
+    )
+
+
+def run_replica(folder: Path, *arguments: str) -> str:
     finished = subprocess.run(
-        [sys.executable, "-c", REPLICA, str(folder)],
+        [sys.executable, "-c", REPLICA, str(folder), *arguments],
         env={**os.environ, FOLDER_VARIABLE: str(folder)},
         capture_output=True,
         text=True,
-        check=True,
+        check=not arguments,
     )
     return finished.stdout
 
 
 def test_a_stage_reports_time_in_out_and_dropped() -> None:
     metrics = Metrics()
-    metrics.observe_stage("filter", 0.001, num_in=500, num_out=450)
+    metrics.observe(passage())
     text = metrics.render().decode()
     assert 'millrace_stage_in_total{stage="filter"} 500.0' in text
     assert 'millrace_stage_out_total{stage="filter"} 450.0' in text
@@ -51,13 +74,35 @@ def test_requests_are_counted_by_route_and_status() -> None:
     assert 'millrace_request_seconds_count{route="/v1/events"} 2.0' in text
 
 
-def test_sources_and_degraded_answers_are_counted() -> None:
+def test_answers_are_counted_by_bundle_source_and_what_they_missed() -> None:
     metrics = Metrics()
-    metrics.count_served({"two_tower": 15, "fresh": 5})
-    metrics.count_degraded("rank: late")
+    metrics.observe(passage())
     text = metrics.render().decode()
+    assert 'millrace_candidates_total{source="two_tower"} 400.0' in text
     assert 'millrace_served_items_total{source="fresh"} 5.0' in text
-    assert 'millrace_degraded_total{reason="rank: late"} 1.0' in text
+    assert 'millrace_degraded_total{reason="rank late"} 1.0' in text
+    assert 'millrace_degraded_answers_total{bundle="b"} 1.0' in text
+    assert 'millrace_answer_seconds_sum{bundle="b"} 0.22' in text
+
+
+def test_waiting_is_what_a_call_took_beyond_its_stages() -> None:
+    metrics = Metrics()
+    metrics.observe(passage())
+    text = metrics.render().decode()
+    assert 'millrace_stage_wait_seconds_sum{stage="retrieve"} 0.006' in text
+    assert 'millrace_stage_wait_seconds_count{stage="rank"}' not in text
+
+
+def test_requests_in_flight_come_and_go() -> None:
+    metrics = Metrics()
+    with metrics.in_flight():
+        assert "millrace_requests_in_flight 1.0" in metrics.render().decode()
+    assert "millrace_requests_in_flight 0.0" in metrics.render().decode()
+
+
+def test_what_a_killed_replica_had_in_flight_is_forgotten(tmp_path: Path) -> None:
+    assert "millrace_requests_in_flight 1.0" in run_replica(tmp_path, "killed")
+    assert "millrace_requests_in_flight 1.0" in run_replica(tmp_path)
 
 
 def test_two_processes_do_not_share_counts_in_memory() -> None:
@@ -70,5 +115,5 @@ def test_every_replica_tells_the_counts_of_all(tmp_path: Path) -> None:
     run_replica(tmp_path)
     text = run_replica(tmp_path)
     assert 'millrace_requests_total{route="/v1/recommendations",status="200"} 2.0' in text
-    assert 'millrace_stage_in_total{stage="rank"} 1000.0' in text
-    assert 'millrace_stage_seconds_count{stage="rank"} 2.0' in text
+    assert 'millrace_stage_in_total{stage="filter"} 1000.0' in text
+    assert 'millrace_stage_seconds_count{stage="filter"} 2.0' in text

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from serve.fallback import Fallback
 from serve.hydration import Hydrator
 from serve.local import LocalStages
 from serve.messages import Answer, Request, RequestError
+from serve.passage import Passage
 from serve.pipeline import Pipeline
 from serve.ranking import Ranker
 from serve.reranking import Reranker
@@ -23,29 +22,26 @@ from serve.stages import STAGES
 from tests.toy_bundle import ToyBundle
 
 BUDGET_MS = 300
+WAIT_S = 0.02
 
 
 class Notes:
     """Remembers what an observer hears."""
 
     def __init__(self) -> None:
-        self.stages: list[str] = []
-        self.reasons: list[str] = []
-        self.served: Counter[str] = Counter()
+        self.passages: list[Passage] = []
 
-    def observe_stage(self, stage: str, seconds: float, *, num_in: int, num_out: int) -> None:
-        """Note a stage."""
-        assert seconds >= 0
-        assert num_in >= num_out >= 0
-        self.stages.append(stage)
+    def observe(self, passage: Passage) -> None:
+        """Note a request."""
+        for report in passage.reports:
+            assert report.time_ms >= 0
+            assert report.num_in >= report.num_out >= 0
+        self.passages.append(passage)
 
-    def count_degraded(self, reason: str) -> None:
-        """Note a reason."""
-        self.reasons.append(reason)
-
-    def count_served(self, items_by_source: Mapping[str, int]) -> None:
-        """Note the sources."""
-        self.served.update(items_by_source)
+    @property
+    def reasons(self) -> list[str]:
+        """What the answers missed."""
+        return [reason for passage in self.passages for reason in passage.degraded]
 
 
 class Troubled:
@@ -97,8 +93,22 @@ def test_a_request_goes_through_every_stage(
     assert [item.item_id for item in answer.items] == [159, 158, 157, 156, 155]
     assert set(answer.items[0].predictions) == {"click", "like", "watch_time"}
     assert tuple(answer.timings_ms) == (*STAGES, "total")
-    assert tuple(notes.stages) == STAGES
-    assert notes.served.total() == 5
+    (passage,) = notes.passages
+    assert (passage.request_id, passage.bundle) == ("r1", bundle.id)
+    assert tuple(report.stage for report in passage.reports) == STAGES
+    assert [call.stage for call in passage.calls] == ["hydrate", "retrieve", "rank", "rerank"]
+    assert sum(passage.served.values()) == 5
+    assert sum(passage.candidates.values()) == 60
+
+
+def test_a_call_s_waiting_is_what_no_stage_computed(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    ask(bundle, Troubled(stages, rank=WAIT_S), notes)
+    calls = {call.stage: call for call in notes.passages[0].calls}
+    assert calls["rank"].waited_s >= WAIT_S
+    assert calls["rank"].seconds >= calls["rank"].waited_s
+    assert calls["rerank"].started_s >= calls["rank"].started_s + calls["rank"].seconds
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("broken"), 10.0])
