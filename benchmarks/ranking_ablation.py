@@ -145,7 +145,7 @@ def _trained(examples: Examples, settings: TrainSettings) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as root:
         checkpoints = Checkpoints.of(Storage(root, "ablation"), "runs/ranking", {})
         position = fit(trainee, settings.train.ranking, PlainRuntime(checkpoints, Listeners(())))
-    trainee.calibrate()
+    trainee.finish()
     return {
         "seed": settings.train.ranking.seed,
         "epochs": position.epoch,

@@ -47,10 +47,17 @@ class Objective(Protocol):
 
 
 class Trainee(Objective, Protocol):
-    """An objective whose model is then judged on the test split and exported for serving.
+    """An objective whose model is then finished, judged on the test split and exported for serving.
 
     Built as `Class(settings: TrainSettings, examples: Examples)`; train/trainees.py lists them.
     """
+
+    def finish(self) -> None:
+        """Set what the validation split decides about the trained model, such as calibration.
+
+        Called once the weights are final; what is judged and exported is the finished model.
+        """
+        ...
 
     def evaluate(self, predictions_path: Path) -> dict[str, Any]:
         """Compute the test figures and write the predictions that they were computed from.

@@ -93,6 +93,7 @@ class Order:
     def _fill(self, folder: Path, trainee: Trainee, position: Position, runtime: Runtime) -> None:
         seconds = {"training": position.seconds}
         with _timed("evaluation", seconds, runtime):
+            trainee.finish()
             metrics = trainee.evaluate(folder / f"{self.model}.parquet")
         with _timed("export", seconds, runtime):
             trainee.model.cpu()

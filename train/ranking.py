@@ -107,15 +107,7 @@ class RankingTrainee:
         self.ranker.train(was_training)
         return np.concatenate(parts)
 
-    def evaluate(self, predictions_path: Path) -> dict[str, Any]:
-        """Compute the report's "ranking", "ranking_floor" and "slices" on the test split."""
-        self.calibrate()
-        test = Impressions(self.examples, "test")
-        predicted = self.predict(test)
-        write_predictions(predictions_path, test, predicted)
-        return ranking_report(test, predicted)
-
-    def calibrate(self) -> None:
+    def finish(self) -> None:
         """Let the probabilities mean what the validation split, the latest that is known, says."""
         limit = self.training.validation_rows
         if self.training.calibrate and len(self.validation):
@@ -124,6 +116,13 @@ class RankingTrainee:
             heads = self.ranker.heads
             device = heads.bias.device
             heads.calibrate(predicted.to(device), labels.to(device))
+
+    def evaluate(self, predictions_path: Path) -> dict[str, Any]:
+        """Compute the report's "ranking", "ranking_floor" and "slices" on the test split."""
+        test = Impressions(self.examples, "test")
+        predicted = self.predict(test)
+        write_predictions(predictions_path, test, predicted)
+        return ranking_report(test, predicted)
 
     def export(self, folder: Path) -> None:
         """Write `ranker_user.pt2` and `ranker_items.pt2`."""

@@ -88,6 +88,9 @@ class RetrievalTrainee:
         figures |= exposure(answers.ranked, self.examples.catalogue.num_items)
         return {name: value for name, value in figures.items() if value is not None}
 
+    def finish(self) -> None:
+        """Leave the towers as they were trained: only the order of their scores counts."""
+
     def evaluate(self, predictions_path: Path) -> dict[str, Any]:
         """Compute the report's "retrieval" and "slices" on the test split."""
         scorer = TwoTowerScorer(self.two_tower, self.examples)

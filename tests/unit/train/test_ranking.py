@@ -202,18 +202,21 @@ def test_export_writes_both_programs(examples: Examples, tmp_path: Path) -> None
     assert {file.name for file in tmp_path.iterdir()} == {"ranker_user.pt2", "ranker_items.pt2"}
 
 
-def test_judging_calibrates_on_the_validation_split_and_only_once(
+def test_finishing_calibrates_on_the_validation_split_and_judging_does_not(
     examples: Examples, tmp_path: Path
 ) -> None:
     trainee = trainee_of(examples)
     with torch.no_grad():
         trainee.ranker.heads.bias += 1.0  # every task is promised too much
+    promised = trainee.predict(trainee.validation)
     trainee.evaluate(tmp_path / "ranking.parquet")
+    np.testing.assert_array_equal(trainee.predict(trainee.validation), promised)
+    trainee.finish()
     labels = trainee.validation.labels
     predicted = trainee.predict(trainee.validation)
     for k in (0, 1):
         known = ~np.isnan(labels[:, k])
         assert predicted[known, k].mean() == pytest.approx(labels[known, k].mean(), abs=0.02)
     first = trainee.ranker.heads.calibration.shift.clone()
-    trainee.calibrate()
+    trainee.finish()
     torch.testing.assert_close(trainee.ranker.heads.calibration.shift, first, atol=1e-3, rtol=0)
