@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from cluster.config import Duration, Section
 from retrieval.config import RetrievalSettings
+from serve.logs import LogConfig
 from serve.scaling import ScalingConfig
 
 
@@ -47,6 +48,7 @@ class ServeConfig(Section):
     store: StoreConfig = StoreConfig()
     rerank: RerankConfig = RerankConfig()
     scaling: ScalingConfig = ScalingConfig()
+    log: LogConfig = LogConfig()
 
 
 class ServeSettings(RetrievalSettings):

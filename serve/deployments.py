@@ -15,6 +15,7 @@ from retrieval.registry import BUNDLES
 from serve.config import ServeSettings
 from serve.equipment import Equipment
 from serve.gateway import gateway_app
+from serve.logs import open_log
 from serve.messages import Request
 from serve.metrics import Metrics
 from serve.plan import Plan
@@ -41,6 +42,7 @@ class ReplicaSetup:
         started = time.monotonic()
         torch.set_num_threads(1)
         storage = Storage(self.settings.storage.root, self.settings.recommender)
+        open_log(self.settings.serve.log, storage.local)
         equipment = Equipment.open(self.settings, storage.fetch(f"{BUNDLES}/{self.bundle_id}"))
         warm(equipment)
         elapsed_s = time.monotonic() - started

@@ -1,8 +1,5 @@
 """The HTTP interface as one FastAPI application; the same under Ray Serve and plain uvicorn."""
 
-import re
-import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
@@ -10,15 +7,16 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ValidationError
 from starlette import requests
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from serve.access import AccessLog, Observed
+from serve.logs import FIELDS
 from serve.messages import Accepted, Answer, Events, Request, RequestError
 from serve.metrics import CONTENT_TYPE, Metrics
 
 MAX_BODY_BYTES = 2 << 20
 MAX_DRAINED_BYTES = 64 << 20
 MAX_PROBLEMS = 20
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 CLIENT_CLOSED_REQUEST = 499
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"description": f"body over {MAX_BODY_BYTES} bytes"},
@@ -33,6 +31,7 @@ class Service(Protocol):
     """What the gateway speaks for."""
 
     metrics: Metrics
+    access: AccessLog
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
         """Answer one request."""
@@ -77,11 +76,15 @@ class Gateway:
 
     async def _recommendations(self, request: requests.Request) -> Response:
         message = await _message(request, Request)
-        return _json(await self.service.recommend(message, _request_id(request)))
+        answer = await self.service.recommend(message, request.state.correlation.request_id)
+        setattr(request.state, FIELDS, _fields(answer))
+        return _json(answer)
 
     async def _events(self, request: requests.Request) -> Response:
         events = await _message(request, Events)
-        return _json(Accepted(accepted=await self.service.record(events)), status=202)
+        accepted = await self.service.record(events)
+        setattr(request.state, FIELDS, {"num_events": accepted})
+        return _json(Accepted(accepted=accepted), status=202)
 
 
 def gateway_app(service: Service) -> ASGIApp:
@@ -106,7 +109,7 @@ def gateway_app(service: Service) -> ASGIApp:
     )
     app.add_api_route("/v1/health", gateway.health, response_model=dict[str, str])
     app.add_api_route("/metrics", gateway.metrics, response_class=Response)
-    app.add_middleware(Observed, metrics=service.metrics)
+    app.add_middleware(Observed, metrics=service.metrics, access=service.access)
     return app
 
 
@@ -121,32 +124,6 @@ class GatewayApp(FastAPI):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             components.update({**body.pop("$defs", {}), model.__name__: body})
         return schema
-
-
-class Observed:
-    """Counts and times every HTTP request by its route and status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, watching the status of its answer."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        started, status = time.perf_counter(), 500
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watch)
-        finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            self.metrics.observe_request(route, status, time.perf_counter() - started)
 
 
 async def _guarded(
@@ -184,9 +161,14 @@ async def _read(request: requests.Request) -> bytes:
     return bytes(body)
 
 
-def _request_id(request: requests.Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _fields(answer: Answer) -> dict[str, Any]:
+    """Return what the log's line tells of an answer."""
+    return {
+        "bundle": answer.bundle,
+        "degraded": answer.degraded,
+        "num_items": len(answer.items),
+        "timings_ms": answer.timings_ms,
+    }
 
 
 def _json(message: BaseModel, status: int = 200) -> Response:

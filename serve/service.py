@@ -2,6 +2,7 @@
 
 import asyncio
 
+from serve.access import AccessLog
 from serve.equipment import Equipment
 from serve.messages import Answer, Events, Request
 from serve.metrics import Metrics
@@ -21,6 +22,7 @@ class Service:
     def __init__(self, equipment: Equipment, stages: Stages, metrics: Metrics) -> None:
         self.equipment = equipment
         self.metrics = metrics
+        self.access = AccessLog(equipment.settings.serve.log)
         budget_ms = equipment.settings.serve.budget
         self.pipeline = Pipeline(stages, equipment.fallback, metrics, budget_ms=budget_ms)
         self.events = equipment.events

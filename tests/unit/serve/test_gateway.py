@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serve.access import AccessLog
 from serve.gateway import MAX_BODY_BYTES, gateway_app
+from serve.logs import FIELDS, LogConfig
 from serve.messages import Answer, Events, Item, Request, RequestError
 from serve.metrics import Metrics
 
@@ -21,6 +23,7 @@ class EchoService:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self.access = AccessLog(LogConfig())
         self.recorded: list[Events] = []
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
@@ -155,6 +158,24 @@ def test_metrics_count_requests_by_route_and_status(service: EchoService) -> Non
     assert 'millrace_requests_total{route="/v1/recommendations",status="200"} 1.0' in text
     assert 'millrace_requests_total{route="/v1/recommendations",status="422"} 1.0' in text
     assert 'millrace_requests_total{route="unknown",status="404"} 1.0' in text
+
+
+def test_a_request_gets_a_line_of_the_log(
+    service: EchoService, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"x-request-id": "trace-17"}
+    call(service, "POST", PATHS[0], json={"user_id": 7}, headers=headers)
+    call(service, "POST", PATHS[0], json={"user_id": None}, headers=headers)
+    call(service, "POST", PATHS[1], json={"events": [{"user_id": "u", "item_id": 3}]})
+    call(service, "GET", "/v1/health")
+    told = [getattr(record, FIELDS) for record in caplog.records if record.name == "serve.access"]
+    answered, refused, recorded = told
+    assert answered["request_id"] == refused["request_id"] == "trace-17"
+    assert (answered["status"], answered["bundle"], answered["degraded"]) == (200, "b", None)
+    assert answered["timings_ms"] == {"rank": 1.0}
+    assert (refused["status"], refused["route"]) == (422, PATHS[0])
+    assert (recorded["status"], recorded["num_events"]) == (202, 1)
+    assert "7" not in str({**answered, "request_id": "", "ms": 0})
 
 
 def test_the_documentation_describes_the_bodies(service: EchoService) -> None:
