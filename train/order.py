@@ -19,6 +19,7 @@ from train.config import ModelName, TrainSettings
 from train.figures import without_nan
 from train.identity import Identity, identity, trained_id
 from train.loop import fit
+from train.memory_shortage import memory_shortage_told
 from train.objective import Trainee
 from train.position import Position
 from train.progress import Phase, Progress
@@ -80,7 +81,15 @@ class Order:
         Checkpoints.of(self.storage, f"runs/{self.model}", {}).clear()
 
     def carry_out(self, runtime: Runtime) -> None:
-        """Train, judge and export; called by every worker, rank 0 publishes the artifact."""
+        """Train, judge and export; called by every worker, rank 0 publishes the artifact.
+
+        Raises:
+            InputError: memory does not hold it.
+        """
+        with memory_shortage_told(self.settings, self.model):
+            self._carry_out(runtime)
+
+    def _carry_out(self, runtime: Runtime) -> None:
         examples = Examples.open(self.storage)
         with deferred_tables():
             trainee = build_trainee(self.settings, self.model, examples)
