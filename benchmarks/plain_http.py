@@ -18,7 +18,8 @@ from serve.equipment import Equipment
 from serve.gateway import gateway_app
 from serve.metrics import Metrics
 from serve.service import Service
-from serve.warming import warm_ranker, warm_reranker, warm_sources
+from serve.topology import PLACED
+from serve.warming import warm
 
 
 def main(settings: ServeSettings, options: argparse.Namespace) -> None:
@@ -26,9 +27,8 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     storage = Storage(settings.storage.root, settings.recommender)
     equipment = Equipment.open(settings, champion(storage))
-    for warm in (warm_sources, warm_ranker, warm_reranker):
-        warm(equipment)
-    service = Service(equipment, equipment.stages, Metrics(options.metrics_folder))
+    warm(equipment, PLACED)
+    service = Service(equipment, equipment.local(), Metrics(options.metrics_folder))
     app = gateway_app(service)
     uvicorn.run(app, host="127.0.0.1", port=options.port, access_log=False, log_level="warning")
 

@@ -1,4 +1,4 @@
-"""Turns plain classes into Ray Serve deployments, in one of two topologies."""
+"""Turns plain classes into Ray Serve deployments, grouped as the config says."""
 
 from pathlib import Path
 from typing import Any
@@ -7,44 +7,30 @@ import ray.serve
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
 from cluster.session import repository_root
-from serve.deployments import (
-    GatewayReplica,
-    RankerReplica,
-    ReplicaSetup,
-    RerankerReplica,
-    RetrieverReplica,
-)
+from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica
 from serve.metrics import FOLDER_VARIABLE
-from serve.scaling import DeploymentConfig, ScalingConfig
+from serve.scaling import DeploymentConfig
+from serve.topology import GATEWAY, StageDeployment
 
-FUSED_GATEWAY = DeploymentConfig()
-SPLIT_GATEWAY = DeploymentConfig(num_cpus=0.2)
 RETRY_AFTER_S = 1.0
 
 
 def build_app(setup: ReplicaSetup) -> Any:
     """Return the application that `ray.serve.run` deploys.
 
-    "fused": one deployment answers alone. "split": the gateway asks a deployment for each of
-    retrieval, ranking and re-ranking, which scale for themselves.
+    The gateway answers HTTP; it asks the other deployments, which scale for themselves, for the
+    stages that it does not hold.
     """
-    scaling = setup.settings.serve.scaling
-    if setup.settings.serve.topology == "fused":
-        return _gateway(setup, scaling.gateway or FUSED_GATEWAY).bind(setup)
-    gateway = _gateway(setup, scaling.gateway or SPLIT_GATEWAY)
-    return gateway.bind(setup, *_stages(setup, scaling))
+    layout = setup.settings.serve.layout
+    handles = {size.name: _stages(setup, size) for size in layout if size.name != GATEWAY}
+    gateway = next(size for size in layout if size.name == GATEWAY)
+    return _gateway(setup, gateway).bind(setup, **handles)
 
 
 def num_cpus(setup: ReplicaSetup) -> float:
     """Return the CPUs that the application reserves to begin with."""
-    serve = setup.settings.serve
-    if serve.topology == "fused":
-        deployments = [serve.scaling.gateway or FUSED_GATEWAY]
-    else:
-        gateway = serve.scaling.gateway or SPLIT_GATEWAY
-        scaling = serve.scaling
-        deployments = [gateway, scaling.retriever, scaling.ranker, scaling.reranker]
-    return sum(deployment.min_replicas * deployment.num_cpus for deployment in deployments)
+    layout = setup.settings.serve.layout
+    return sum(deployment.min_replicas * deployment.num_cpus for deployment in layout)
 
 
 def replica_environment(metrics_folder: Path) -> dict[str, str]:
@@ -61,22 +47,15 @@ def replica_environment(metrics_folder: Path) -> dict[str, str]:
     }
 
 
-def _stages(setup: ReplicaSetup, scaling: ScalingConfig) -> list[Any]:
-    classes = (
-        (RetrieverReplica, "retriever", scaling.retriever),
-        (RankerReplica, "ranker", scaling.ranker),
-        (RerankerReplica, "reranker", scaling.reranker),
-    )
-    return [
-        ray.serve.deployment(stage, name=name, **_options(setup, size)).bind(setup)
-        for stage, name, size in classes
-    ]
+def _stages(setup: ReplicaSetup, size: StageDeployment) -> Any:
+    options = _options(setup, size)
+    return ray.serve.deployment(StageReplica, name=size.name, **options).bind(setup, size.name)
 
 
 def _gateway(setup: ReplicaSetup, size: DeploymentConfig) -> Any:
     return ray.serve.deployment(
         ray.serve.ingress()(GatewayReplica),
-        name="gateway",
+        name=GATEWAY,
         max_queued_requests=size.max_queued_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
         **_options(setup, size),

@@ -8,6 +8,7 @@ from cluster.config import Duration, Section
 from retrieval.config import RetrievalSettings
 from serve.logs import LogConfig
 from serve.scaling import ScalingConfig
+from serve.topology import Layout, custom, fused, split
 
 
 class StoreConfig(Section):
@@ -35,6 +36,8 @@ class ServeConfig(Section):
 
     topology: Literal["fused", "split"] = "fused"
     """One deployment with every stage, or one per stage with scaling of its own."""
+    deployments: Layout = ()
+    """Any other grouping of the stages, in place of `topology` and `scaling`."""
     clock: Literal["wall", "dataset"] = "wall"
     """What time it is for the models: the present, or the end of the prepared data and on from
     there since the online store was filled (for demos and historic data)."""
@@ -49,6 +52,27 @@ class ServeConfig(Section):
     rerank: RerankConfig = RerankConfig()
     scaling: ScalingConfig = ScalingConfig()
     log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _deployments_stand_alone(self) -> "ServeConfig":
+        if self.deployments:
+            for key in ("topology", "scaling"):
+                if key in self.model_fields_set:
+                    raise ValueError(f"{key}: [[serve.deployments]] says it all; set one of them")
+            custom(self.deployments)
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """The deployments and their stages; the gateway is one of them."""
+        if self.deployments:
+            return custom(self.deployments)
+        return fused(self.scaling) if self.topology == "fused" else split(self.scaling)
+
+    @property
+    def layout_name(self) -> str:
+        """Say "fused", "split" or "custom"."""
+        return "custom" if self.deployments else self.topology
 
 
 class ServeSettings(RetrievalSettings):

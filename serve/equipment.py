@@ -1,5 +1,6 @@
 """What a replica needs to run stages of one bundle, opened when it is first asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from serve.local import LocalStages
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
+from serve.topology import PLACED, StageName
 
 ONLINE = "online"
 
@@ -87,14 +89,13 @@ class Equipment:
         """The last stage."""
         return Reranker(self.bundle, self.settings.serve.value, self.settings.serve.rerank)
 
-    @cached_property
-    def stages(self) -> LocalStages:
-        """All stages in this process."""
+    def local(self, names: Sequence[StageName] = PLACED) -> LocalStages:
+        """Return some stages, to be run in this process."""
         return LocalStages(
-            self.hydrator,
-            self.sources,
-            ranker=self.ranker,
-            reranker=self.reranker,
+            self.hydrator if "hydrate" in names else None,
+            self.sources if "retrieve" in names else None,
+            ranker=self.ranker if "rank" in names else None,
+            reranker=self.reranker if "rerank" in names else None,
             num_threads=self.settings.serve.threads,
         )
 

@@ -149,7 +149,7 @@ def _announce(settings: ServeSettings, bundle: Bundle, client: Client) -> None:
     url = client.url
     body = json.dumps({"user_id": _some_user(settings), "num_items": 5})
     sys.stdout.write(
-        f"{settings.recommender}: bundle {bundle.id}, {settings.serve.topology}, on {url}\n"
+        f"{settings.recommender}: bundle {bundle.id}, {settings.serve.layout_name}, on {url}\n"
         f"  curl -s {url}/v1/recommendations -d '{body}'\n"
         f"  {url}/docs  {url}/metrics\n"
     )

@@ -11,20 +11,20 @@ from serve.threads import Threads
 
 
 class LocalStages:
-    """Runs the stages of one bundle.
+    """Runs stages of one bundle.
 
     Args:
-        hydrator, sources, ranker, reranker: the stages.
+        hydrator, sources, ranker, reranker: the stages; None for those that lie elsewhere.
         num_threads: stages that run at a time; what comes meanwhile waits in turn.
     """
 
     def __init__(
         self,
-        hydrator: Hydrator,
-        sources: Sources,
+        hydrator: Hydrator | None,
+        sources: Sources | None,
         *,
-        ranker: Ranker,
-        reranker: Reranker,
+        ranker: Ranker | None,
+        reranker: Reranker | None,
         num_threads: int,
     ) -> None:
         self.hydrator = hydrator
@@ -35,18 +35,22 @@ class LocalStages:
 
     async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user and assemble the model inputs."""
+        assert self.hydrator is not None, "elsewhere"
         return await self.threads.run(plan, self.hydrator.hydrate, request, plan=plan)
 
     async def retrieve(self, query: Query) -> Candidates:
         """Collect candidates from the sources and filter them."""
+        assert self.sources is not None, "elsewhere"
         return await self.threads.run(query.plan, self.sources.retrieve, query)
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
         """Predict every task for every candidate."""
+        assert self.ranker is not None, "elsewhere"
         return await self.threads.run(query.plan, self.ranker.rank, query, candidates)
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
         """Choose and order what is shown."""
+        assert self.reranker is not None, "elsewhere"
         return await self.threads.run(query.plan, self.reranker.rerank, query, ranked)
 
     def close(self) -> None:

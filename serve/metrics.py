@@ -70,6 +70,7 @@ class Metrics:
         self._stage_dropped = self._counter("stage_dropped", "items a stage dropped", "stage")
         self._candidates = self._counter("candidates", "candidates found", "source")
         self._served = self._counter("served_items", "items in answers", "source")
+        self._retries = self._counter("retries", "calls made again", "deployment")
         self._events = self._counter("events", "events accepted", "recommender")
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
@@ -103,6 +104,10 @@ class Metrics:
     def count_events(self, recommender: str, num_events: int) -> None:
         """Count events that were written into the online store."""
         self._events.labels(recommender).inc(num_events)
+
+    def count_retry(self, deployment: str) -> None:
+        """Count a call that was made again because a replica was lost."""
+        self._retries.labels(deployment).inc()
 
     def render(self) -> bytes:
         """Return everything counted so far in Prometheus' text form."""

@@ -1,54 +1,124 @@
-"""The stages of the split topology: each runs on a replica of its own deployment."""
+"""The stages wherever the topology has put them: in this process or on other replicas."""
 
-from typing import Any, cast
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from serve.messages import Request
 from serve.plan import Plan
-from serve.stages import Candidates, Query, Ranked, Slate
+from serve.progress import Progress, outgoing, received
+from serve.stages import Candidates, Query, Ranked, Slate, Stages
+from serve.topology import PLACED, StageName
 
 # Plain pickle is enough for dataclasses of arrays and takes half the time of cloudpickle.
 TRANSPORT = {"request_serialization": "pickle", "response_serialization": "pickle"}
+FIRST_PAUSE_S = 0.005
+LONGEST_PAUSE_S = 0.1
 
 
-class RemoteStages:
-    """Runs each stage through a deployment's handle.
+class Observer(Protocol):
+    """Hears of calls that were made again."""
+
+    def count_retry(self, deployment: str) -> None:
+        """Count a call that went to another replica."""
+        ...
+
+
+class RemoteGroup:
+    """The consecutive stages that one deployment holds.
 
     Args:
-        retriever, ranker, reranker: handles of the deployments that hold these stages.
+        name: the deployment's.
+        stages: which it holds.
+        handle: calls it.
+        observer: hears of retries.
     """
 
-    def __init__(self, retriever: Any, ranker: Any, reranker: Any) -> None:
-        self._hydrate = _method(retriever, "hydrate")
-        self._retrieve = _method(retriever, "retrieve")
-        self._rank = _method(ranker, "rank")
-        self._rerank = _method(reranker, "rerank")
+    def __init__(
+        self, name: str, stages: Sequence[StageName], handle: Any, observer: Observer
+    ) -> None:
+        self.name = name
+        self.stages = tuple(stages)
+        self.observer = observer
+        self._run = handle.options(**TRANSPORT).run
+
+    async def run(self, stage: StageName, progress: Progress) -> Progress:
+        """Run a stage and those that follow it here, in one call.
+
+        A replica that dies on the way loses nothing but time: every stage may be run again, so
+        the call is repeated, on another replica if there is one, until the caller gives up.
+        """
+        names = self.stages[self.stages.index(stage) :]
+        carried = outgoing(progress, names)
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                answer: Progress = await self._run.remote(names, carried)
+                return received(answer, progress)
+            except RayTaskError as error:
+                raise error.cause from error
+            except RayActorError:
+                self.observer.count_retry(self.name)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+class PlacedStages:
+    """Runs each stage where it lies.
+
+    What a call has computed beyond its own stage waits in the message's `ahead`.
+
+    Args:
+        local: the stages in this process.
+        groups: those on other replicas.
+    """
+
+    def __init__(self, local: Stages, groups: Sequence[RemoteGroup]) -> None:
+        self.local = local
+        self.groups: Mapping[StageName, RemoteGroup] = {
+            stage: group for group in groups for stage in group.stages
+        }
 
     async def hydrate(self, request: Request, plan: Plan) -> Query:
-        """Look up the user on a retriever replica."""
-        return cast(Query, await _call(self._hydrate, request, plan))
+        """Look up the user."""
+        if "hydrate" not in self.groups:
+            return await self.local.hydrate(request, plan)
+        query: Query = await self._call("hydrate", Progress(plan, request), None)
+        return query
 
     async def retrieve(self, query: Query) -> Candidates:
-        """Collect candidates on a retriever replica."""
-        return cast(Candidates, await _call(self._retrieve, query))
+        """Collect candidates."""
+        if "retrieve" not in self.groups:
+            return await self.local.retrieve(query)
+        found: Candidates = await self._call(
+            "retrieve", Progress(query.plan, query=query), query.ahead
+        )
+        return found
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
-        """Predict on a ranker replica."""
-        return cast(Ranked, await _call(self._rank, query, candidates))
+        """Predict."""
+        if "rank" not in self.groups:
+            return await self.local.rank(query, candidates)
+        given = Progress(query.plan, query=query, candidates=candidates)
+        ranked: Ranked = await self._call("rank", given, candidates.ahead)
+        return ranked
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
-        """Choose on a re-ranker replica."""
-        return cast(Slate, await _call(self._rerank, query, ranked))
+        """Choose."""
+        if "rerank" not in self.groups:
+            return await self.local.rerank(query, ranked)
+        given = Progress(query.plan, query=query, ranked=ranked)
+        slate: Slate = await self._call("rerank", given, ranked.ahead)
+        return slate
 
-
-def _method(handle: Any, name: str) -> Any:
-    return getattr(handle.options(**TRANSPORT), name)
-
-
-async def _call(method: Any, *arguments: object) -> object:
-    """Call a remote method; its exception comes back as it was raised there."""
-    try:
-        return await method.remote(*arguments)
-    except RayTaskError as error:
-        raise error.cause from error
+    async def _call(self, stage: StageName, given: Progress, ahead: Progress | None) -> Any:
+        """Return what a stage makes, from an earlier call that came so far or from a new one."""
+        made = ahead.made(stage) if ahead is not None else None
+        if made is None:
+            ahead = await self.groups[stage].run(stage, given)
+            made = ahead.made(stage)
+        assert made is not None, f"{stage} made nothing"
+        return made if stage == PLACED[-1] else replace(made, ahead=ahead)

@@ -43,5 +43,5 @@ class Service:
         return {
             "recommender": settings.recommender,
             "bundle": self.equipment.bundle.id,
-            "topology": settings.serve.topology,
+            "topology": settings.serve.layout_name,
         }

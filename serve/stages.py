@@ -55,6 +55,8 @@ class Query:
     """What the request asks about and may show."""
     departures: tuple[Verdict, ...] = ()
     """What the request asks about and may not show."""
+    ahead: Any = None
+    """What the replica that made this has computed beyond it; see `serve.progress`."""
 
     @property
     def deadline_ms(self) -> float:
@@ -80,6 +82,7 @@ class Candidates:
     """How they came, where the request wants explanations."""
     departures: tuple[Verdict, ...] = ()
     """What the request asks about and is not among them."""
+    ahead: Any = None
 
     def by_source(self) -> dict[str, int]:
         """Return how many each source brought."""
@@ -96,6 +99,7 @@ class Ranked:
     predictions: npt.NDArray[np.float32]
     reports: tuple[StageReport, ...] = ()
     departures: tuple[Verdict, ...] = ()
+    ahead: Any = None
 
     @property
     def bundle(self) -> str:
@@ -105,7 +109,8 @@ class Ranked:
     @classmethod
     def unranked(cls, candidates: Candidates) -> "Ranked":
         """Keep the retrieval order: no predictions."""
-        return cls(candidates, (), np.zeros((len(candidates.rows), 0), np.float32))
+        none = np.zeros((len(candidates.rows), 0), np.float32)
+        return cls(candidates, (), none, ahead=candidates.ahead)
 
 
 @dataclass(frozen=True)

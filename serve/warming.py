@@ -1,5 +1,7 @@
 """Synthetic passes through the stages, so that a replica's first request is as fast as others."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 from features.stores.memory import MemoryStore
@@ -9,14 +11,29 @@ from serve.equipment import Equipment
 from serve.hydration import Hydrator, UserSource
 from serve.messages import Request
 from serve.stages import Candidates, Query, Ranked
+from serve.topology import StageName
 
 PASSES = 3
+USER_ID = "warm-up"
+
+
+def warm(equipment: Equipment, stages: Sequence[StageName]) -> None:
+    """Run each of the stages some times over."""
+    for stage in stages:
+        WARMING[stage](equipment)
+
+
+def warm_hydrator(equipment: Equipment) -> None:
+    """Look up a user, some times over."""
+    for _ in range(PASSES):
+        equipment.hydrator.hydrate(Request(user_id=USER_ID))
 
 
 def warm_sources(equipment: Equipment) -> None:
-    """Look up a user and search, some times over."""
+    """Search, some times over."""
+    query = _query(equipment)
     for _ in range(PASSES):
-        equipment.sources.retrieve(equipment.hydrator.hydrate(Request(user_id="warm-up")))
+        equipment.sources.retrieve(query)
 
 
 def warm_ranker(equipment: Equipment) -> None:
@@ -38,7 +55,7 @@ def _query(equipment: Equipment) -> Query:
     bundle = equipment.bundle
     users = UserSource(MemoryStore(), Recorder(bundle.schema), WallClock())
     hydrator = Hydrator(bundle, users, counts=equipment.counts, exclude_seen=False)
-    return hydrator.hydrate(Request(user_id="warm-up"))
+    return hydrator.hydrate(Request(user_id=USER_ID))
 
 
 def _candidates(equipment: Equipment) -> Candidates:
@@ -52,3 +69,11 @@ def _candidates(equipment: Equipment) -> Candidates:
         sources=np.zeros(num_items, np.int64),
         source_names=("warm-up",),
     )
+
+
+WARMING: Mapping[StageName, Callable[[Equipment], None]] = {
+    "hydrate": warm_hydrator,
+    "retrieve": warm_sources,
+    "rank": warm_ranker,
+    "rerank": warm_reranker,
+}

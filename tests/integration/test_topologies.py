@@ -1,4 +1,4 @@
-"""Both topologies, side by side on one Ray, give the same answers."""
+"""Several topologies, side by side on one Ray, give the same answers."""
 
 import json
 import subprocess
@@ -17,12 +17,12 @@ from serve.client import Client
 
 pytestmark = pytest.mark.integration
 
-TOPOLOGIES = ("fused", "split")
+TOPOLOGIES = ("fused", "split", "mixed")
 
 
 @dataclass(frozen=True)
-class Both:
-    """The two applications on one port."""
+class All:
+    """The applications on one port."""
 
     client: Client
     deployments: dict[str, list[str]]
@@ -33,16 +33,16 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tiny_bundle_root: Path) -> Iterator[Both]:
+def served(tiny_bundle_root: Path) -> Iterator[All]:
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "tests.both_topologies", str(tiny_bundle_root), str(port)]
+    command = [sys.executable, "-m", "tests.topologies", str(tiny_bundle_root), str(port)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line, "it ended before both topologies answered"
-        yield Both(Client(port), json.loads(line))
+        assert line, "it ended before every topology answered"
+        yield All(Client(port), json.loads(line))
 
 
 @pytest.fixture(scope="module")
@@ -51,59 +51,63 @@ def users(tiny_bundle_root: Path) -> list[Any]:
     return [*examples.user_ids[:10].to_list(), "nobody-has-seen-me"]
 
 
-def test_answers_are_identical(both: Both, users: list[Any]) -> None:
+def test_answers_are_identical(served: All, users: list[Any]) -> None:
     for user_id in users:
-        (_, fused), (_, split) = [
-            both.ask(topology, user_id=user_id, explain=True) for topology in TOPOLOGIES
-        ]
-        assert fused["degraded"] is None
-        assert split["degraded"] is None
-        assert fused["bundle"] == split["bundle"]
+        _, fused = served.ask("fused", user_id=user_id, explain=True)
         assert len(fused["items"]) == 20
-        for one, other in zip(fused["items"], split["items"], strict=True):
-            assert one["item_id"] == other["item_id"]
-            assert one["score"] == pytest.approx(other["score"], abs=1e-5)
-            assert one["predictions"] == pytest.approx(other["predictions"], abs=1e-4)
-            for name in ("source", "title", "reasons"):
-                assert one[name] == other[name]
+        for topology in TOPOLOGIES:
+            _, answer = served.ask(topology, user_id=user_id, explain=True)
+            assert answer["degraded"] is None
+            assert answer["bundle"] == fused["bundle"]
+            for one, other in zip(fused["items"], answer["items"], strict=True):
+                assert one["item_id"] == other["item_id"]
+                assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+                assert one["predictions"] == pytest.approx(other["predictions"], abs=1e-4)
+                for name in ("source", "title", "reasons"):
+                    assert one[name] == other[name]
 
 
-def test_explanations_are_identical(both: Both, users: list[Any]) -> None:
-    _, plain = both.ask("fused", user_id=users[0], num_items=50)
+def test_explanations_are_identical(served: All, users: list[Any]) -> None:
+    _, plain = served.ask("fused", user_id=users[0], num_items=50)
     asked = ["no-such-item", *(item["item_id"] for item in plain["items"][3:])]
     body = {"user_id": users[0], "num_items": 5, "explain": True, "why_not": asked}
-    (_, fused), (_, split) = [both.ask(topology, **body) for topology in TOPOLOGIES]
+    _, fused = served.ask("fused", **body)
     assert len(fused["why_not"]) == len(asked)
-    for name in ("stage", "reason", "steps"):
-        assert [v[name] for v in fused["why_not"]] == [v[name] for v in split["why_not"]]
-    for one, other in zip(fused["items"], split["items"], strict=True):
-        assert one["explanation"]["steps"] == other["explanation"]["steps"]
-        assert len(one["explanation"]["steps"]) == 4
-
-
-def test_both_report_every_stage(both: Both, users: list[Any]) -> None:
     for topology in TOPOLOGIES:
-        _, answer = both.ask(topology, user_id=users[0])
+        _, answer = served.ask(topology, **body)
+        for name in ("stage", "reason", "steps"):
+            assert [v[name] for v in fused["why_not"]] == [v[name] for v in answer["why_not"]]
+        for one, other in zip(fused["items"], answer["items"], strict=True):
+            assert one["explanation"]["steps"] == other["explanation"]["steps"]
+            assert len(one["explanation"]["steps"]) == 4
+
+
+def test_all_report_every_stage(served: All, users: list[Any]) -> None:
+    for topology in TOPOLOGIES:
+        _, answer = served.ask(topology, user_id=users[0])
         assert list(answer["timings_ms"])[:5] == ["hydrate", "retrieve", "filter", "rank", "rerank"]
 
 
-def test_a_wrong_request_is_refused_alike(both: Both) -> None:
-    answers = [both.ask(topology, user_id=1, filters={"planet": "mars"}) for topology in TOPOLOGIES]
-    assert answers[0] == answers[1]
+def test_a_wrong_request_is_refused_alike(served: All) -> None:
+    answers = [
+        served.ask(topology, user_id=1, filters={"planet": "mars"}) for topology in TOPOLOGIES
+    ]
+    assert answers[0] == answers[1] == answers[2]
     assert answers[0][0] == 422
     assert answers[0][1]["detail"][0]["loc"] == ["body", "filters", "planet"]
 
 
-def test_events_reach_the_retriever_of_the_split_topology(both: Both, users: list[Any]) -> None:
-    _, before = both.ask("split", user_id=users[3])
+def test_events_reach_the_retriever_of_the_split_topology(served: All, users: list[Any]) -> None:
+    _, before = served.ask("split", user_id=users[3])
     shown = [item["item_id"] for item in before["items"][:5]]
     events = [{"user_id": users[3], "item_id": item_id, "click": 1} for item_id in shown]
-    assert both.client.post("/split/v1/events", {"events": events})[0] == 202
+    assert served.client.post("/split/v1/events", {"events": events})[0] == 202
     for topology in TOPOLOGIES:
-        _, after = both.ask(topology, user_id=users[3])
+        _, after = served.ask(topology, user_id=users[3])
         assert not set(shown) & {item["item_id"] for item in after["items"]}
 
 
-def test_each_stage_is_a_deployment_of_its_own(both: Both) -> None:
-    assert both.deployments["fused"] == ["gateway"]
-    assert both.deployments["split"] == ["gateway", "ranker", "reranker", "retriever"]
+def test_the_stages_lie_where_the_config_puts_them(served: All) -> None:
+    assert served.deployments["fused"] == ["gateway"]
+    assert served.deployments["split"] == ["gateway", "ranker", "reranker", "retriever"]
+    assert served.deployments["mixed"] == ["gateway", "models", "rules"]

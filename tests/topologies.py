@@ -1,16 +1,17 @@
-"""`python -m tests.both_topologies ROOT PORT`: one bundle under /fused and /split on one Ray.
+"""`python -m tests.topologies ROOT PORT`: one bundle under /fused, /split and /mixed on one Ray.
 
-Prints one line of JSON when both answer, and stays until its standard input ends.
+Prints one line of JSON when all answer, and stays until its standard input ends.
 """
 
 import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import ray.serve
 
-from cluster.config import ClusterConfig, load
+from cluster.config import ClusterConfig, checked, read
 from cluster.orphans import adopting
 from cluster.ports import avoid_taken_haproxy_ports
 from cluster.session import session
@@ -24,13 +25,23 @@ from serve.deployments import ReplicaSetup
 from serve.equipment import Equipment
 
 TINY = Path(__file__).resolve().parent / "tiny.toml"
-TOPOLOGIES = ("fused", "split")
+DEPLOYMENTS = [
+    {"name": "gateway", "stages": ["hydrate"], "num_cpus": 0.2},
+    {"name": "models", "stages": ["retrieve", "rank"], "num_cpus": 0.5},
+    {"name": "rules", "stages": ["rerank"], "num_cpus": 0.2},
+]
+TOPOLOGIES: dict[str, dict[str, Any]] = {
+    "fused": {"topology": "fused"},
+    "split": {"topology": "split"},
+    "mixed": {"deployments": DEPLOYMENTS},
+}
 
 
 def settings_of(root: str, topology: str) -> ServeSettings:
     """Return the tiny world's settings with a budget that a busy machine keeps."""
-    overrides = [f"storage.root={root}", f"serve.topology={topology}", "serve.budget=5s"]
-    return load(ServeSettings, TINY, overrides)
+    values = read(TINY, [f"storage.root={root}", "serve.budget=5s"])
+    values["serve"] |= TOPOLOGIES[topology]
+    return checked(ServeSettings, values, TINY)
 
 
 def prepare(root: str) -> str:
@@ -43,7 +54,7 @@ def prepare(root: str) -> str:
 
 
 def main(root: str, port: int) -> None:
-    """Deploy both and wait."""
+    """Deploy all and wait."""
     bundle_id = prepare(root)
     avoid_taken_haproxy_ports()
     ray_session = session(ClusterConfig(num_cpus=4))
