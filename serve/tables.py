@@ -6,6 +6,11 @@ from typing import Any
 from rich.table import Table
 
 Row = Mapping[str, Any]
+Figures = Mapping[str, float | None]
+"""None where the data defines none, such as an AUC without both classes."""
+
+ACCURACY = ("hit_rate", "ndcg", "recall")
+"""The demonstration shows these of retrieval; how lists spread stands in training's own tables."""
 
 
 def answer_table(answer: Row, heading: str, traits: Mapping[str, str], trait: str | None) -> Table:
@@ -44,23 +49,21 @@ def report_tables(report: Row) -> list[Table]:
     return tables
 
 
-def _retrieval_table(models: Mapping[str, Mapping[str, float]]) -> Table:
-    metrics = list(next(iter(models.values())))
+def _retrieval_table(models: Mapping[str, Figures]) -> Table:
+    metrics = [m for m in next(iter(models.values())) if m.startswith(ACCURACY)]
     table = Table(title="Retrieval, test split", title_justify="left", title_style="bold")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for metric in metrics:
         table.add_column(metric, justify="right")
     for model, figures in models.items():
-        best = [figures[m] >= max(other.get(m, 0.0) for other in models.values()) for m in metrics]
-        cells = [f"{figures[m]:.4f}" for m in metrics]
+        best = [figures.get(m) == max(_known(models, m), default=None) for m in metrics]
+        cells = [_figure(figures.get(m)) for m in metrics]
         marked = [f"[bold]{c}[/bold]" if b else c for c, b in zip(cells, best, strict=True)]
         table.add_row(model, *marked)
     return table
 
 
-def _ranking_table(
-    tasks: Mapping[str, Mapping[str, float]], floors: Mapping[str, Mapping[str, float]]
-) -> Table:
+def _ranking_table(tasks: Mapping[str, Figures], floors: Mapping[str, Figures]) -> Table:
     table = Table(title="Ranking, test split", title_justify="left", title_style="bold")
     table.add_column("task")
     for name in ("measure", "ranker", "rate floor"):
@@ -69,10 +72,19 @@ def _ranking_table(
     for task, figures in tasks.items():
         measure = "auc" if "auc" in figures else "xauc"
         floor = floors.get(task, {}).get(measure)
-        further = ", ".join(f"{n} {v:.4g}" for n, v in figures.items() if n != measure)
-        floor_text = "" if floor is None else f"{floor:.4f}"
-        table.add_row(task, measure, f"{figures[measure]:.4f}", floor_text, further)
+        rest = {n: v for n, v in figures.items() if n != measure and v is not None}
+        further = ", ".join(f"{name} {value:.4g}" for name, value in rest.items())
+        table.add_row(task, measure, _figure(figures.get(measure)), _figure(floor), further)
     return table
+
+
+def _known(models: Mapping[str, Figures], metric: str) -> list[float]:
+    values = [figures.get(metric) for figures in models.values()]
+    return [value for value in values if value is not None]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _prediction(task: str, value: float | None) -> str:

@@ -5,11 +5,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from serve.demo import WIDTH
 from serve.tables import answer_table, report_tables
 
 
-def text(*tables: Table) -> str:
-    console = Console(width=140, record=True)
+def text(*tables: Table, width: int = 140) -> str:
+    console = Console(width=width, record=True)
     with console.capture() as captured:
         for table in tables:
             console.print(table)
@@ -53,6 +54,35 @@ def test_a_report_shows_models_beside_their_floors() -> None:
     shown = text(*report_tables(report))
     for part in ("two_tower", "0.3100", "0.1200", "0.7500", "0.7260", "xauc", "0.5500", "ece 0.01"):
         assert part in shown
+
+
+def test_a_whole_report_fits_the_demonstrations_width() -> None:
+    accuracy = dict.fromkeys(
+        ("hit_rate@10", "ndcg@10", "recall@20", "ndcg@20", "recall@100"), 0.1234
+    )
+    exposure = {"coverage@10": 0.5, "coverage@100": 0.5, "gini@10": 0.5, "gini@100": 0.5}
+    models = ("two_tower", "popular", "popular_recent", "co_occurrence")
+    figures = {"auc": 0.75, "gauc": 0.7, "log_loss": 0.6, "ece": 0.01, "base_rate": 0.3}
+    report = {
+        "retrieval": dict.fromkeys(models, accuracy | exposure),
+        "ranking": {"long_view": figures},
+        "ranking_floor": {"long_view": {"auc": 0.7}},
+    }
+    shown = text(*report_tables(report), width=WIDTH)
+    for part in (*models, *accuracy, "base_rate 0.3"):
+        assert part in shown
+    assert "gini" not in shown
+
+
+def test_a_figure_that_the_data_does_not_define_is_a_dash() -> None:
+    report = {
+        "retrieval": {"two_tower": {"recall@20": None}, "popular": {"recall@20": None}},
+        "ranking": {"click": {"auc": None, "gauc": None, "ece": 0.5}},
+        "ranking_floor": {"click": {"auc": None}},
+    }
+    shown = text(*report_tables(report))
+    assert shown.count(" - ") == 4
+    assert "ece 0.5" in shown
 
 
 def test_a_report_of_one_model_shows_that_one() -> None:
