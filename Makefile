@@ -34,8 +34,8 @@ format: setup ## mend formatting and what the linter can
 	$(VENV)/bin/ruff check --fix $(FOLDERS)
 	$(VENV)/bin/ruff format $(FOLDERS)
 
-bench: setup ## measure; results go to benchmarks/results/
-	$(PYTHON) -m benchmarks.serve_http configs/kuairand.toml
+bench: setup ## measure what takes minutes, or BENCH="NAME ..." (BENCH=--list names them all)
+	$(PYTHON) -m benchmarks $(BENCH)
 
 quality: setup ## the long quality floors on real data
 	$(PYTHON) -m pytest tests/quality -m 'not gpu'
