@@ -13,6 +13,9 @@ from serve.scaling import DeploymentConfig
 from serve.topology import GATEWAY, StageDeployment
 
 RETRY_AFTER_S = 1.0
+INGRESS_SLOTS = 4
+"""Requests that Ray lets into a gateway, as a multiple of those that its admission lets in: what
+waits in front of it would be neither seen nor refused in time."""
 
 
 def build_app(setup: ReplicaSetup) -> Any:
@@ -58,7 +61,7 @@ def _gateway(setup: ReplicaSetup, size: DeploymentConfig) -> Any:
         name=GATEWAY,
         max_queued_requests=size.max_queued_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
-        **_options(setup, size),
+        **{**_options(setup, size), "max_ongoing_requests": INGRESS_SLOTS * size.max_in_flight},
     )
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from cluster.config import Duration, Section
 from retrieval.config import RetrievalSettings
+from serve.ladder import OverloadConfig
 from serve.logs import LogConfig
 from serve.scaling import ScalingConfig
 from serve.topology import Layout, custom, fused, split
@@ -51,6 +52,7 @@ class ServeConfig(Section):
     store: StoreConfig = StoreConfig()
     rerank: RerankConfig = RerankConfig()
     scaling: ScalingConfig = ScalingConfig()
+    overload: OverloadConfig = OverloadConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from serve.access import AccessLog, Observed
+from serve.admission import OverloadedError
 from serve.logs import FIELDS
 from serve.messages import Accepted, Answer, Events, Request, RequestError
 from serve.metrics import CONTENT_TYPE, Metrics
@@ -139,6 +140,8 @@ async def _guarded(
         return _refusal(422, [("value_error", error.path, error.message)])
     except BodyTooLargeError:
         return _refusal(413, [("too_long", (), f"body exceeds {MAX_BODY_BYTES} bytes")])
+    except OverloadedError as error:
+        return _overloaded(error)
     except requests.ClientDisconnect:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
@@ -178,6 +181,11 @@ def _json(message: BaseModel, status: int = 200) -> Response:
 def _refusal(status: int, problems: list[tuple[str, tuple[str | int, ...], str]]) -> Response:
     detail = [{"type": kind, "loc": ["body", *path], "msg": text} for kind, path, text in problems]
     return JSONResponse({"detail": detail}, status)
+
+
+def _overloaded(error: OverloadedError) -> Response:
+    detail = [{"type": "overload", "loc": [], "msg": f"overload: {error}"}]
+    return JSONResponse({"detail": detail}, 429, {"Retry-After": str(error.retry_after_s)})
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:

@@ -44,8 +44,10 @@ class LocalStages:
         return await self.threads.run(query.plan, self.sources.retrieve, query)
 
     async def rank(self, query: Query, candidates: Candidates) -> Ranked:
-        """Predict every task for every candidate."""
+        """Predict every task for every candidate, or keep their order if that is the plan."""
         assert self.ranker is not None, "elsewhere"
+        if not query.plan.is_ranked:
+            return Ranked.unranked(candidates)
         return await self.threads.run(query.plan, self.ranker.rank, query, candidates)
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:

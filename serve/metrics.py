@@ -70,6 +70,7 @@ class Metrics:
         self._stage_dropped = self._counter("stage_dropped", "items a stage dropped", "stage")
         self._candidates = self._counter("candidates", "candidates found", "source")
         self._served = self._counter("served_items", "items in answers", "source")
+        self._refused = self._counter("refused", "requests refused under overload", "reason")
         self._retries = self._counter("retries", "calls made again", "deployment")
         self._events = self._counter("events", "events accepted", "recommender")
 
@@ -104,6 +105,10 @@ class Metrics:
     def count_events(self, recommender: str, num_events: int) -> None:
         """Count events that were written into the online store."""
         self._events.labels(recommender).inc(num_events)
+
+    def count_refused(self, reason: str) -> None:
+        """Count a request that was refused because of overload."""
+        self._refused.labels(reason).inc()
 
     def count_retry(self, deployment: str) -> None:
         """Count a call that was made again because a replica was lost."""

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import TypeVar
 
+from serve.admission import Admission, Ticket
 from serve.departures import verdicts
 from serve.explanation import Verdict
 from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
 from serve.passage import Call, Observer, Passage
-from serve.plan import Plan
 from serve.stages import Candidates, Query, Ranked, Slate, StageReport, Stages
 
 RESERVED = 0.2
@@ -26,31 +26,33 @@ class Pipeline:
     """Answers requests.
 
     Without predictions the order of retrieval stands; without candidates popular items are
-    answered. The answer names what was missing in `degraded`.
+    answered. The answer names what was missing in `degraded`, by overload or by failure.
 
     Args:
         stages: run the stages, here or elsewhere.
         fallback: answers when they cannot.
         observer: hears what happened.
-        budget_ms: time for one answer.
+        admission: decides what each request may cost.
     """
 
     def __init__(
-        self, stages: Stages, fallback: Fallback, observer: Observer, *, budget_ms: int
+        self, stages: Stages, fallback: Fallback, observer: Observer, admission: Admission
     ) -> None:
         self.stages = stages
         self.fallback = fallback
         self.observer = observer
-        self.budget_ms = budget_ms
+        self.admission = admission
 
     async def answer(self, request: Request, request_id: str) -> Answer:
         """Answer one request.
 
         Raises:
             RequestError: the request itself is wrong.
+            OverloadedError: there are too many others.
         """
-        run = Run(self.budget_ms)
-        slate = await self._slate(request, run)
+        with self.admission.admitted() as ticket:
+            run = Run(ticket, self.admission.budget_ms)
+            slate = await self._slate(request, run)
         self.observer.observe(run.passage(request_id, slate))
         return Answer(
             request_id=request_id,
@@ -62,7 +64,9 @@ class Pipeline:
         )
 
     async def _slate(self, request: Request, run: "Run") -> Slate:
-        query = await run.attempt("hydrate", self.stages.hydrate(request, run.plan))
+        if not run.ticket.is_computed:
+            return self.fallback.slate(request, None)
+        query = await run.attempt("hydrate", self.stages.hydrate(request, run.ticket.plan))
         if query is None:
             return self.fallback.slate(request, None)
         candidates = await run.attempt("retrieve", self.stages.retrieve(query))
@@ -80,14 +84,14 @@ class Pipeline:
 class Run:
     """One request's clock, reports and failures."""
 
-    def __init__(self, budget_ms: int) -> None:
+    def __init__(self, ticket: Ticket, budget_ms: int) -> None:
         self.started = time.perf_counter()
+        self.ticket = ticket
         self.budget_s = budget_ms / 1000
-        self.plan = Plan(deadline_ms=1000 * time.time() + budget_ms)
         self.calls: list[Call] = []
         self.candidates: Mapping[str, int] = {}
         self.departures: tuple[Verdict, ...] = ()
-        self.degraded: list[str] = []
+        self.degraded: list[str] = [ticket.reason] if ticket.reason else []
 
     async def attempt(
         self, stage: str, result: Awaitable[T], *, reserved: float = RESERVED

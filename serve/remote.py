@@ -102,6 +102,9 @@ class PlacedStages:
         """Predict."""
         if "rank" not in self.groups:
             return await self.local.rank(query, candidates)
+        has_come_so_far = candidates.ahead is not None and candidates.ahead.ranked is not None
+        if not query.plan.is_ranked and not has_come_so_far:
+            return Ranked.unranked(candidates)
         given = Progress(query.plan, query=query, candidates=candidates)
         ranked: Ranked = await self._call("rank", given, candidates.ahead)
         return ranked

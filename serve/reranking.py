@@ -33,6 +33,7 @@ class Reranker:
     def __init__(self, bundle: Bundle, weights: Mapping[str, float], config: RerankConfig) -> None:
         self.bundle = bundle
         self.config = config
+        self._plain = config.model_copy(update={"diversity": 0.0})
         self.presenter = Presenter(bundle)
         self._weights = _weights(bundle.schema, weights)
         self._is_time = np.asarray([t.kind == "watch_time" for t in bundle.schema.tasks])
@@ -43,11 +44,12 @@ class Reranker:
         """Return at most `query.num_items` items, best first."""
         check_bundle(self.bundle.id, query, ranked)
         started = time.perf_counter()
+        config = self.config if query.plan.is_diverse else self._plain
         rows = ranked.candidates.rows
         values = self.values(ranked)
         vectors = np.take(self._vectors, rows, axis=0)
         capped = np.zeros(len(rows), np.int64) if self._capped is None else self._capped[rows]
-        pick = partial(choose, values, vectors, num_items=query.num_items, config=self.config)
+        pick = partial(choose, values, vectors, num_items=query.num_items, config=config)
         chosen = pick(capped)
         explanations: Sequence[Explanation] = ()
         departures: tuple[Verdict, ...] = ()
@@ -55,9 +57,9 @@ class Reranker:
             explainer = Explainer(
                 ranked,
                 values,
-                relevance=(1 - self.config.diversity) * _scaled(values),
+                relevance=(1 - config.diversity) * _scaled(values),
                 vectors=vectors,
-                diversity=self.config.diversity,
+                diversity=config.diversity,
                 chosen=chosen,
                 item_ids=self.presenter.item_ids(rows[chosen]),
                 num_items=query.num_items,

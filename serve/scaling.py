@@ -18,7 +18,7 @@ class DeploymentConfig(Section):
     max_ongoing_requests: int = Field(default=32, ge=1)
     """Requests that one replica works on at a time."""
     max_queued_requests: int = Field(default=64, ge=0)
-    """Requests that wait before the ingress refuses with 429."""
+    """Requests that wait besides, before the gateway refuses with 429."""
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
 
@@ -29,6 +29,11 @@ class DeploymentConfig(Section):
                 f"max_replicas {self.max_replicas} is below min_replicas {self.min_replicas}"
             )
         return self
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests that the gateway lets in at a time."""
+        return self.max_ongoing_requests + self.max_queued_requests
 
     @property
     def is_autoscaled(self) -> bool:

@@ -3,11 +3,14 @@
 import asyncio
 
 from serve.access import AccessLog
+from serve.admission import Admission
+from serve.config import ServeConfig
 from serve.equipment import Equipment
 from serve.messages import Answer, Events, Request
 from serve.metrics import Metrics
 from serve.pipeline import Pipeline
 from serve.stages import Stages
+from serve.topology import GATEWAY, PLACED
 
 
 class Service:
@@ -23,8 +26,8 @@ class Service:
         self.equipment = equipment
         self.metrics = metrics
         self.access = AccessLog(equipment.settings.serve.log)
-        budget_ms = equipment.settings.serve.budget
-        self.pipeline = Pipeline(stages, equipment.fallback, metrics, budget_ms=budget_ms)
+        self.admission = _admission(equipment.settings.serve, metrics)
+        self.pipeline = Pipeline(stages, equipment.fallback, metrics, self.admission)
         self.events = equipment.events
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
@@ -45,3 +48,14 @@ class Service:
             "bundle": self.equipment.bundle.id,
             "topology": settings.serve.layout_name,
         }
+
+
+def _admission(config: ServeConfig, metrics: Metrics) -> Admission:
+    gateway = next(size for size in config.layout if size.name == GATEWAY)
+    return Admission(
+        config.overload,
+        metrics,
+        budget_ms=config.budget,
+        max_in_flight=gateway.max_in_flight,
+        parallelism=config.threads if gateway.stages == PLACED else 1,
+    )

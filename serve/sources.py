@@ -40,7 +40,7 @@ class Sources:
         retrieved = time.perf_counter()
         permitted = is_permitted(found.rows, query.excluded, query.allowed)
         order = np.argsort(-found.similarity, kind="stable")
-        order = order[permitted[order]]
+        order = order[permitted[order]][: _limit(query)]
         filtered = time.perf_counter()
         num_found, num_kept = len(found), len(order)
         return Candidates(
@@ -58,3 +58,9 @@ class Sources:
                 query.asked, found, found.rows[order], vectors=self.retriever.vectors
             ),
         )
+
+
+def _limit(query: Query) -> int | None:
+    """Return how many candidates go on; None for all."""
+    most = query.plan.max_candidates
+    return most if most is None else max(most, query.num_items)

@@ -7,11 +7,13 @@ import pytest
 
 from features.stores.record import UserEvent
 from retrieval.config import RetrievalConfig
+from serve.admission import Admission
 from serve.config import RerankConfig
 from serve.counts import LatestCounts
 from serve.explanation import Offer, Step
 from serve.fallback import Fallback
 from serve.hydration import Hydrator, UserSource
+from serve.ladder import OverloadConfig
 from serve.local import LocalStages
 from serve.messages import Answer, Request
 from serve.metrics import Metrics
@@ -51,7 +53,9 @@ def explain(
     **request: object,
 ) -> Answer:
     made = stages(**parts, reranker=Reranker(bundle, {}, rerank))
-    pipeline = Pipeline(made, Fallback(bundle), Metrics(), budget_ms=60_000)
+    metrics = Metrics()
+    admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
+    pipeline = Pipeline(made, Fallback(bundle), metrics, admission)
     message = Request.model_validate({"user_id": 1, "num_items": 5, "explain": True, **request})
     return asyncio.run(pipeline.answer(message, "r"))
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from retrieval.config import RetrievalConfig
+from serve.admission import Admission, OverloadedError
 from serve.config import RerankConfig
 from serve.counts import LatestCounts
 from serve.fallback import Fallback
 from serve.hydration import Hydrator
+from serve.ladder import OverloadConfig
 from serve.local import LocalStages
 from serve.messages import Answer, Request, RequestError
 from serve.passage import Passage
@@ -30,6 +32,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.passages: list[Passage] = []
+        self.refused: list[str] = []
 
     def observe(self, passage: Passage) -> None:
         """Note a request."""
@@ -37,6 +40,10 @@ class Notes:
             assert report.time_ms >= 0
             assert report.num_in >= report.num_out >= 0
         self.passages.append(passage)
+
+    def count_refused(self, reason: str) -> None:
+        """Note a refusal."""
+        self.refused.append(reason)
 
     @property
     def reasons(self) -> list[str]:
@@ -80,7 +87,14 @@ def notes() -> Notes:
 
 
 def ask(bundle: ToyBundle, stages: Any, notes: Notes, **request: object) -> Answer:
-    pipeline = Pipeline(stages, Fallback(bundle), notes, budget_ms=BUDGET_MS)
+    admission = Admission(OverloadConfig(), notes, budget_ms=BUDGET_MS, max_in_flight=9)
+    return ask_under(admission, bundle, stages, notes, **request)
+
+
+def ask_under(
+    admission: Admission, bundle: ToyBundle, stages: Any, notes: Notes, **request: object
+) -> Answer:
+    pipeline = Pipeline(stages, Fallback(bundle), notes, admission)
     message = Request.model_validate({"user_id": 1, "num_items": 5, **request})
     return asyncio.run(pipeline.answer(message, "r1"))
 
@@ -175,3 +189,87 @@ def test_filters_that_nothing_fits_give_an_empty_answer(
 ) -> None:
     answer = ask(bundle, stages, notes, filters={"creator": "nobody"})
     assert (answer.items, answer.degraded) == ([], None)
+
+
+STEPS = ("fewer_candidates", "no_diversity", "no_ranker", "popular")
+
+
+def pressed(notes: Notes, level: int) -> Admission:
+    """An admission that stands at a level of the ladder."""
+    config = OverloadConfig(steps=STEPS, candidates=7, max_hold=60_000, hold=60_000)
+    admission = Admission(config, notes, budget_ms=60_000, max_in_flight=9)
+    admission.ladder.level = level
+    return admission
+
+
+@pytest.mark.parametrize(
+    ("level", "reason", "num_ranked"),
+    [
+        (0, None, 60),
+        (1, "overload: fewer candidates", 7),
+        (2, "overload: no diversity", 7),
+        (3, "overload: no ranker", 0),
+    ],
+)
+def test_each_step_of_the_ladder_saves_work_and_is_told(
+    bundle: ToyBundle,
+    stages: LocalStages,
+    notes: Notes,
+    level: int,
+    reason: str | None,
+    num_ranked: int,
+) -> None:
+    answer = ask_under(pressed(notes, level), bundle, stages, notes)
+    assert (answer.degraded, len(answer.items)) == (reason, 5)
+    assert notes.reasons == ([reason] if reason else [])
+    ranked = [report.num_in for report in notes.passages[0].reports if report.stage == "rank"]
+    assert sum(ranked) == num_ranked
+    assert bool(answer.items[0].predictions) == bool(num_ranked)
+
+
+def test_fewer_candidates_still_fill_the_slate(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    assert len(ask_under(pressed(notes, 1), bundle, stages, notes, num_items=20).items) == 20
+
+
+def test_what_overflows_is_answered_from_memory(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    admission = pressed(notes, 3)
+    admission.pressure.learn(3, 0.0, latency_s=50.0, num_in_flight=1)
+    admission.pressure.enter()
+    answer = ask_under(admission, bundle, stages, notes, exclude=[100], filters={"creator": "bo"})
+    assert answer.degraded == "overload: popular"
+    assert {item.source for item in answer.items} == {"popular"}
+    assert not notes.passages[0].calls
+    assert admission.pressure.in_flight == 1
+
+
+def test_past_the_last_step_requests_are_refused(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    admission = pressed(notes, 3)
+    for _ in range(9):
+        admission.pressure.enter()
+    with pytest.raises(OverloadedError):
+        ask_under(admission, bundle, stages, notes)
+    assert notes.refused == ["too many in flight"]
+
+
+def test_a_client_that_goes_away_leaves_nothing_in_flight(
+    bundle: ToyBundle, stages: LocalStages, notes: Notes
+) -> None:
+    admission = pressed(notes, 0)
+    pipeline = Pipeline(Troubled(stages, rank=10.0), Fallback(bundle), notes, admission)
+
+    async def leave() -> None:
+        asked = asyncio.ensure_future(pipeline.answer(Request(user_id=1), "r1"))
+        while not admission.pressure.in_flight:
+            await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(leave())
+    assert admission.pressure.in_flight == 0

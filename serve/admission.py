@@ -1,0 +1,141 @@
+"""Decides on arrival how a request is answered: fully, more cheaply, from memory, or not at all."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from serve.ladder import Ladder, OverloadConfig, told
+from serve.plan import Plan
+from serve.pressure import LoopLag, Pressure
+
+RETRY_AFTER_S = 1
+
+
+class OverloadedError(Exception):
+    """A request that is refused; it may come again after `retry_after_s`."""
+
+    retry_after_s = RETRY_AFTER_S
+
+
+class Observer(Protocol):
+    """Hears what is refused."""
+
+    def count_refused(self, reason: str) -> None:
+        """Count a request that was refused."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """How one request is answered."""
+
+    plan: Plan
+    level: int = 0
+    reason: str | None = None
+    """What its answer says in `degraded`."""
+    is_computed: bool = True
+    """Whether stages are asked; otherwise popular items are answered from memory."""
+
+
+class Admission:
+    """Lets requests in at the level of quality that the replica can bear.
+
+    A request that would be late even so overflows: popular items, or a refusal. One more is let
+    in whenever fewer are in flight than are worked on at a time, so that costs are learned anew
+    after a stall.
+
+    Args:
+        config: the ladder.
+        budget_ms: time for one answer.
+        max_in_flight: requests above this number are refused.
+        parallelism: requests that are worked on at a time, as far as this process knows.
+        observer: hears what is refused.
+        clock: seconds, never falling.
+    """
+
+    def __init__(
+        self,
+        config: OverloadConfig,
+        observer: Observer,
+        *,
+        budget_ms: int,
+        max_in_flight: int,
+        parallelism: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.observer = observer
+        self.budget_ms = budget_ms
+        self.objective_s = (config.objective or budget_ms) / 1000
+        self.max_in_flight = max_in_flight
+        self.pressure = Pressure(1 + len(config.savings), parallelism=parallelism)
+        self.ladder = Ladder(config)
+        self.lag = LoopLag()
+        self._clock = clock
+
+    @contextmanager
+    def admitted(self) -> Iterator[Ticket]:
+        """Let a request in for the block, which must run on the event loop.
+
+        Raises:
+            OverloadedError: it is refused.
+        """
+        ticket = self._ticket()
+        if not ticket.is_computed:
+            yield ticket
+            return
+        started_s = self._clock()
+        num_in_flight = self.pressure.enter()
+        try:
+            yield ticket
+            now_s = self._clock()
+            self.pressure.learn(
+                ticket.level,
+                now_s,
+                latency_s=min(now_s - started_s, self.budget_ms / 1000),
+                num_in_flight=num_in_flight,
+            )
+        finally:
+            self.pressure.leave()
+
+    def stats(self) -> dict[str, float]:
+        """Return what autoscaling asks for: see `serve.autoscaling`."""
+        now_s = self._clock()
+        return {
+            "demand": self.pressure.utilisation(0, now_s),
+            "pressure": self.ladder.pressure,
+        }
+
+    def _ticket(self) -> Ticket:
+        """Choose, and note the arrival."""
+        now_s, pressure = self._clock(), self.pressure
+        pressure.arrive(now_s)
+        self.lag.start()
+        lag_s = self.lag.seconds()
+        expected_s = lag_s + pressure.predicted_s(self.ladder.level)
+        above = max(self.ladder.level - 1, 0)
+        level = self.ladder.observe(
+            expected_s / self.objective_s,
+            now_s,
+            utilisation_above=pressure.utilisation(above, now_s),
+        )
+        limit_s = self.config.limit * self.objective_s
+        if pressure.in_flight >= self.max_in_flight:
+            self._refuse("too many in flight")
+        if lag_s > limit_s:
+            self._refuse("event loop late")
+        if expected_s > limit_s and pressure.in_flight >= pressure.parallelism:
+            return self._overflow()
+        plan = self.config.plan(level, 1000 * time.time() + self.budget_ms)
+        return Ticket(plan, level, self.config.reason(level))
+
+    def _overflow(self) -> Ticket:
+        if not self.config.has_popular:
+            self._refuse("would be late")
+        return Ticket(Plan(), reason=told("popular"), is_computed=False)
+
+    def _refuse(self, reason: str) -> None:
+        self.observer.count_refused(reason)
+        raise OverloadedError(reason)
