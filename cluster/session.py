@@ -36,12 +36,14 @@ ENVIRONMENT = {
 }
 # glibc otherwise gives large temporaries back to the kernel at every training step. OpenMP's
 # threads otherwise spin for milliseconds where others want their cores: two threads on two busy
-# cores took 8 times the CPU time and 10 times as long.
+# cores took 8 times the CPU time and 10 times as long. Rows that are read all over a large table
+# cost a quarter less where huge pages hold it.
 WORKER_ENVIRONMENT = {
     "GOMP_SPINCOUNT": "1000",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "67108864",
+    "THP_MEM_ALLOC_ENABLE": "1",
 }
 # A machine of our own is not taken away; watching for it costs a process per training.
 LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}

@@ -19,7 +19,7 @@ from train.moments import load_moments
 from train.objective import Batch, Objective
 from train.position import Position
 from train.progress import Progress
-from train.repeatable import repeatable
+from train.repeatable import repeatable, seed_generator
 from train.runtime import Runtime
 from train.schedule import learning_rate
 from train.state import State
@@ -188,7 +188,8 @@ class Fit:
         """Seed dropout by the step, so that no generator's state needs to be kept."""
         position = self.position
         where = (self.training.seed, position.epoch, position.step, self.runtime.rank)
-        torch.manual_seed(int(np.random.SeedSequence(where).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence(where).generate_state(1)[0])
+        seed_generator(self.runtime.device, seed)
 
     def _pulse(self) -> int:
         """Look at the loss and the clock; return the decision that all workers share."""

@@ -1,4 +1,4 @@
-"""Kernels that give the same bits for the same input, so that a training can be repeated."""
+"""The same bits for the same input and seed, so that a training can be repeated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +23,15 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(was_on)
         deterministic.fill_uninitialized_memory = was_filling  # type: ignore[attr-defined]
+
+
+def seed_generator(device: torch.device, seed: int) -> None:
+    """Seed the generator of a device that models draw from.
+
+    Before every step, `torch.manual_seed` would cost a millisecond and some memory for good: it
+    keeps a stack trace for each kind of accelerator that has not been used yet.
+    """
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
