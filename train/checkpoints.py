@@ -8,6 +8,7 @@ from pyarrow import fs
 
 from cluster.errors import InputError
 from cluster.storage import Storage
+from train.identity import difference
 from train.peers import Peers
 from train.proven_files import ProvenFiles
 from train.restoring import restore_part, restore_state
@@ -92,6 +93,11 @@ class Checkpoints:
             raise InputError(f"{self.path}: no intact checkpoint of epoch {epoch}")
         restore_part(ProvenFiles(self.filesystem), f"{self.path}/{name}", state)
 
+    def newest_seal(self) -> Seal | None:
+        """Return the seal of the newest checkpoint, intact or not; None where there is none."""
+        seals = self._seals()
+        return seals[max(seals)] if seals else None
+
     def forget_note(self, file: str) -> None:
         """Drop a file that others have put beside the checkpoints."""
         path = f"{self.path}/{file}"
@@ -166,13 +172,9 @@ class Checkpoints:
         return seal
 
     def _refuse_foreign(self, name: str, identity: dict[str, str]) -> None:
-        for key in sorted(self.identity.keys() | identity.keys()):
-            theirs, ours = identity.get(key), self.identity.get(key)
-            if theirs != ours:
-                raise InputError(
-                    f"{self.path}/{name}: checkpoint of another training: "
-                    f"{key} is {theirs!r}, not {ours!r}"
-                )
+        found = difference(identity, self.identity)
+        if found:
+            raise InputError(f"{self.path}/{name}: checkpoint of another training: {found}")
 
 
 def checkpoint_name(state: State) -> str:

@@ -1,5 +1,6 @@
 """Carries out orders: on Ray Train's workers, or in this process."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -41,6 +42,9 @@ def _carry_out(order: Order, config: TrainConfig, tracking: Tracking) -> None:
     checkpoints = Checkpoints.of(order.storage, order.run, order.identity)
     if order.is_done:
         checkpoints.clear()
+    reason = order.interrupted()
+    if reason:
+        sys.stderr.write(f"{order.model}: begins anew: {reason}\n")
     run = tracking.start(order.model, order.identity)
     epochs = training_of(order.settings, order.model).epochs
     with Console(order.model, epochs) as console:

@@ -15,16 +15,20 @@ Identity = dict[str, str]
 
 
 def identity(settings: TrainSettings, model: ModelName, examples: Examples) -> Identity:
-    """Return everything that the trained weights depend on, one line per key."""
+    """Return everything that the trained weights depend on, one line per key.
+
+    Several workers follow the one process that takes all their batches as one: its identity is
+    theirs, and a training goes on with any number of workers that makes the same whole batch.
+    """
     sections = {
         "retrieval": {
             "models.two_tower": settings.models.two_tower.model_dump(mode="json"),
-            "train.retrieval": settings.train.retrieval.model_dump(mode="json", exclude=TIMING),
+            "train.retrieval": _training(settings, model),
             "retrieval": settings.retrieval.model_dump(mode="json"),
         },
         "ranking": {
             "models.ranker": settings.models.ranker.model_dump(mode="json"),
-            "train.ranking": settings.train.ranking.model_dump(mode="json", exclude=TIMING),
+            "train.ranking": _training(settings, model),
             "tasks": {task.name: task.model_dump(mode="json") for task in settings.tasks},
         },
     }[model]
@@ -33,7 +37,7 @@ def identity(settings: TrainSettings, model: ModelName, examples: Examples) -> I
         "model": model,
         "examples": examples.manifest["id"],
         "fingerprint": examples.schema.fingerprint,
-        "train.num_workers": str(max(settings.train.num_workers, 1)),
+        "train.num_workers": "1",
         **_flat(sections),
     }
 
@@ -41,6 +45,21 @@ def identity(settings: TrainSettings, model: ModelName, examples: Examples) -> I
 def trained_id(identity: Identity) -> str:
     """Return the id of the model that is trained from this."""
     return content_hash(identity)
+
+
+def difference(theirs: Identity, ours: Identity) -> str | None:
+    """Say in which key two identities differ; None where they do not."""
+    for key in sorted(ours.keys() | theirs.keys()):
+        if theirs.get(key) != ours.get(key):
+            of_all = " of all workers" if key.endswith(".batch_size") else ""
+            return f"{key}{of_all} is {theirs.get(key)!r}, not {ours.get(key)!r}"
+    return None
+
+
+def _training(settings: TrainSettings, model: ModelName) -> dict[str, Any]:
+    training = {"retrieval": settings.train.retrieval, "ranking": settings.train.ranking}[model]
+    batch_size = training.batch_size * max(settings.train.num_workers, 1)
+    return {**training.model_dump(mode="json", exclude=TIMING), "batch_size": batch_size}
 
 
 def _flat(sections: dict[str, dict[str, Any]]) -> Identity:

@@ -17,7 +17,7 @@ from models.embedding import deferred_tables
 from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
 from train.figures import without_nan
-from train.identity import Identity, identity, trained_id
+from train.identity import Identity, difference, identity, trained_id
 from train.loop import fit
 from train.memory_shortage import memory_shortage_told
 from train.objective import Trainee
@@ -79,6 +79,16 @@ class Order:
     def forget_runs(self) -> None:
         """Drop every checkpoint of this model's trainings."""
         Checkpoints.of(self.storage, f"runs/{self.model}", {}).clear()
+
+    def interrupted(self) -> str | None:
+        """Say why an interrupted training of this model cannot be gone on with, if it is so."""
+        parent = f"runs/{self.model}"
+        for name in (self.id, *self.storage.names(parent)):
+            seal = Checkpoints.of(self.storage, f"{parent}/{name}", {}).newest_seal()
+            if seal is not None:
+                found = difference(seal.identity, self.identity)
+                return f"{parent}/{name} is another training: {found}" if found else None
+        return None
 
     def carry_out(self, runtime: Runtime) -> None:
         """Train, judge and export; called by every worker, rank 0 publishes the artifact.

@@ -30,7 +30,12 @@ def test_the_same_settings_are_the_same_model() -> None:
 
 @pytest.mark.parametrize(
     "train",
-    [{"ranking": {"seed": 1}}, {"ranking": {"epochs": 3}}, {"num_workers": 2}],
+    [
+        {"ranking": {"seed": 1}},
+        {"ranking": {"epochs": 3}},
+        {"num_workers": 2},
+        {"num_workers": 3, "ranking": {"batch_size": 512}},
+    ],
 )
 def test_what_changes_the_weights_changes_the_id(train: dict[str, Any]) -> None:
     assert id_of("ranking") != id_of("ranking", **train)
@@ -42,6 +47,7 @@ def test_what_changes_the_weights_changes_the_id(train: dict[str, Any]) -> None:
         {"retrieval": {"seed": 1}},
         {"ranking": {"checkpoint_minutes": 1.0}},
         {"num_workers": 0},
+        {"num_workers": 2, "ranking": {"batch_size": 512}},
         {"max_failures": 9},
         {"models": ["ranking"]},
     ],

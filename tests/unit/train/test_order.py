@@ -13,11 +13,13 @@ from cluster.storage import Storage
 from features.examples import EXAMPLES
 from tests.linear import Silence
 from tests.toy_ranking import TASKS, toy_examples
-from train.checkpoints import Checkpoints
+from train.checkpoints import Checkpoints, checkpoint_name
 from train.config import TrainSettings
 from train.memory_shortage import memory_shortage_told
 from train.order import Order
+from train.peers import Peers
 from train.plain import PlainRuntime
+from train.snapshot import Snapshot
 
 SHIFT = "ranker.heads.calibration.shift"
 BEYOND_ALL_ADDRESSES = 8_000_000
@@ -79,3 +81,21 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
         memory_shortage_told(settings, "ranking"),
     ):
         torch.zeros(2) @ torch.zeros(3)
+
+
+def test_an_interrupted_training_is_gone_on_with_or_it_is_said_why_not(tmp_path: Path) -> None:
+    def with_workers(num_workers: int, batch_size: int) -> Order:
+        ranking = {"epochs": 1, "batch_size": batch_size}
+        return order_of(tmp_path, train={"num_workers": num_workers, "ranking": ranking})
+
+    begun = with_workers(1, 64)
+    assert begun.interrupted() is None
+    state = {"model": {}, "position": {"epoch": 1, "step": 0, "best_epoch": 1}}
+    checkpoints = Checkpoints.of(begun.storage, begun.run, begun.identity)
+    checkpoints.write(checkpoint_name(state), Snapshot(state, 0, 1), Peers())
+    same, other = with_workers(2, 32), with_workers(2, 64)
+    assert (same.run, same.interrupted()) == (begun.run, None)
+    assert other.interrupted() == (
+        f"{begun.run} is another training: "
+        "train.ranking.batch_size of all workers is '64', not '128'"
+    )
