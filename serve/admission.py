@@ -104,7 +104,7 @@ class Admission:
         """Return what autoscaling asks for: see `serve.autoscaling`."""
         now_s = self._clock()
         return {
-            "demand": self.pressure.utilisation(0, now_s),
+            "demand": self.pressure.utilization(0, now_s),
             "pressure": self.ladder.pressure,
         }
 
@@ -119,7 +119,7 @@ class Admission:
         level = self.ladder.observe(
             expected_s / self.objective_s,
             now_s,
-            utilisation_above=pressure.utilisation(above, now_s),
+            utilization_above=pressure.utilization(above, now_s),
         )
         limit_s = self.config.limit * self.objective_s
         if pressure.in_flight >= self.max_in_flight:

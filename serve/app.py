@@ -1,10 +1,11 @@
 """Turns plain classes into Ray Serve deployments, grouped as the config says."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import ray.serve
-from ray.serve.config import AutoscalingConfig, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
 
 from cluster.session import repository_root
 from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica
@@ -13,6 +14,7 @@ from serve.scaling import DeploymentConfig
 from serve.topology import GATEWAY, StageDeployment
 
 RETRY_AFTER_S = 1.0
+METRICS_INTERVAL_S = 0.2
 INGRESS_SLOTS = 4
 """Requests that Ray lets into a gateway, as a multiple of those that its admission lets in: what
 waits in front of it would be neither seen nor refused in time."""
@@ -80,11 +82,27 @@ def _options(setup: ReplicaSetup, size: DeploymentConfig) -> dict[str, Any]:
 
 
 def _autoscaling(size: DeploymentConfig) -> AutoscalingConfig:
-    return AutoscalingConfig(
-        min_replicas=size.min_replicas,
-        max_replicas=size.max_replicas,
-        target_ongoing_requests=size.target_ongoing_requests,
-        upscale_delay_s=size.upscale_delay_s,
-        downscale_delay_s=size.downscale_delay_s,
-        look_back_period_s=size.look_back_period_s,
-    )
+    """Return a config whose delays are the policy's: Ray Serve's own come on top of them."""
+    limits = {
+        "target_ongoing": size.target_ongoing_requests,
+        "target_utilization": size.target_utilization,
+        "spare": size.spare_replicas,
+        "up_delay_s": size.upscale_delay_s,
+        "down_delay_s": size.downscale_delay_s,
+    }
+    with warnings.catch_warnings():
+        # Deprecated for a variable that Ray 2.60 does not read; its default of ten seconds
+        # would be how long a spike stays unnoticed.
+        warnings.filterwarnings("ignore", ".*metrics_interval_s", DeprecationWarning)
+        return AutoscalingConfig(
+            min_replicas=size.min_replicas,
+            max_replicas=size.max_replicas,
+            target_ongoing_requests=size.target_ongoing_requests,
+            upscale_delay_s=0.0,
+            downscale_delay_s=0.0,
+            look_back_period_s=size.look_back_period_s,
+            metrics_interval_s=METRICS_INTERVAL_S,
+            policy=AutoscalingPolicy(
+                policy_function="serve.autoscaling:SpikePolicy", policy_kwargs=limits
+            ),
+        )

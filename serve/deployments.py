@@ -73,6 +73,10 @@ class GatewayReplica:
         local = equipment.local(setup.stages(GATEWAY))
         self.service = Service(equipment, PlacedStages(local, groups), metrics)
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Tell Ray Serve what `serve.autoscaling` goes by."""
+        return self.service.admission.stats()
+
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Return the application, when Ray Serve has made the replica."""
         return gateway_app(self.service)

@@ -15,7 +15,7 @@ RISE_INTERVAL_S = 0.25
 """A step shows what it brings before the next one is taken."""
 PRESSURE_WINDOW_S = 0.25
 COMFORTABLE = 0.7
-"""Utilisation at which a better level is expected to hold."""
+"""Utilization at which a better level is expected to hold."""
 
 
 class OverloadConfig(Section):
@@ -102,13 +102,13 @@ class Ladder:
     _rose_s: float = -math.inf
     _calm_since_s: float = math.inf
 
-    def observe(self, pressure: float, now_s: float, *, utilisation_above: float) -> int:
+    def observe(self, pressure: float, now_s: float, *, utilization_above: float) -> int:
         """Return the level for now.
 
         Args:
             pressure: expected latency over the objective.
             now_s: the instant, never falling.
-            utilisation_above: share of the replica that all arrivals would take one level better.
+            utilization_above: share of the replica that all arrivals would take one level better.
         """
         weight = 1 - math.exp((self._seen_s - now_s) / PRESSURE_WINDOW_S)
         self.pressure += weight * (pressure - self.pressure)
@@ -120,7 +120,7 @@ class Ladder:
         if self._is_to_rise(now_s):
             self.level += 1
             self._rose_s = now_s
-        elif self._is_to_fall(now_s, utilisation_above):
+        elif self._is_to_fall(now_s, utilization_above):
             self.level -= 1
             self._calm_since_s = now_s
         return self.level
@@ -130,7 +130,7 @@ class Ladder:
         is_pressed = self.pressure > self.config.rise_at
         return is_pressed and has_settled and self.level < len(self.config.savings)
 
-    def _is_to_fall(self, now_s: float, utilisation_above: float) -> bool:
-        will_hold = utilisation_above < COMFORTABLE
+    def _is_to_fall(self, now_s: float, utilization_above: float) -> bool:
+        will_hold = utilization_above < COMFORTABLE
         hold_ms = self.config.hold if will_hold else self.config.max_hold
         return self.level > 0 and now_s - self._calm_since_s >= hold_ms / 1000

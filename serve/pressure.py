@@ -73,7 +73,7 @@ class Pressure:
         """Return how long a request would take that came now and was answered at a level."""
         return self.cost_s(level) * max(self.in_flight + 1, self.parallelism)
 
-    def utilisation(self, level: int, now_s: float) -> float:
+    def utilization(self, level: int, now_s: float) -> float:
         """Return the share of this replica that all arrivals would take up at a level."""
         return self.rate(now_s) * self.cost_s(level)
 

@@ -10,11 +10,19 @@ class DeploymentConfig(Section):
 
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
-    """Above `min_replicas`, Ray Serve scales with the requests in flight."""
+    """Above `min_replicas`, the number of replicas follows the load: see `serve.autoscaling`."""
+    spare_replicas: int = Field(default=1, ge=0)
+    """Replicas beyond those that the load needs, kept warm for the next spike."""
+    target_utilization: float = Field(default=0.6, gt=0, le=1)
+    """Share of its capacity that a replica is to use, where it can tell."""
     target_ongoing_requests: float = Field(default=4.0, gt=0)
+    """Requests in flight that a replica is to have, where it cannot."""
     upscale_delay_s: float = Field(default=1.0, ge=0)
+    """More replicas are started when they have been needed for so long."""
     downscale_delay_s: float = Field(default=60.0, ge=0)
-    look_back_period_s: float = Field(default=2.0, gt=0)
+    """Replicas are ended, a few at a time, when they have not been needed for so long."""
+    look_back_period_s: float = Field(default=1.0, gt=0.2)
+    """Time over which requests in flight are averaged."""
     max_ongoing_requests: int = Field(default=32, ge=1)
     """Requests that one replica works on at a time."""
     max_queued_requests: int = Field(default=64, ge=0)

@@ -12,7 +12,7 @@ def run(ladder: Ladder, pressure: float, start_s: float, seconds: float, above: 
     """Return the level after each tick of steady pressure."""
     ticks = range(round(seconds / TICK_S))
     return [
-        ladder.observe(pressure, start_s + TICK_S * tick, utilisation_above=above) for tick in ticks
+        ladder.observe(pressure, start_s + TICK_S * tick, utilization_above=above) for tick in ticks
     ]
 
 
@@ -31,7 +31,7 @@ def test_pressure_takes_one_step_after_the_other_but_never_popular() -> None:
 def test_one_slow_moment_changes_nothing() -> None:
     ladder = Ladder(OverloadConfig())
     run(ladder, 0.1, 0.0, 1.0, above=0.2)
-    assert ladder.observe(3.0, 1.0, utilisation_above=0.2) == 0
+    assert ladder.observe(3.0, 1.0, utilization_above=0.2) == 0
     assert set(run(ladder, 0.1, 1.01, 1.0, above=0.2)) == {0}
 
 

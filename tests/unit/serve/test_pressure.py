@@ -52,7 +52,7 @@ def test_the_rate_follows_arrivals_within_a_second_and_fades() -> None:
     for number in range(200):
         pressure.arrive(number / 100)
     assert pressure.rate(2.0) == pytest.approx(100, rel=0.05)
-    assert pressure.utilisation(0, 2.0) == pytest.approx(0.4, rel=0.05)
+    assert pressure.utilization(0, 2.0) == pytest.approx(0.4, rel=0.05)
     assert pressure.rate(5.0) < 1
 
 
