@@ -25,6 +25,7 @@ class EchoService:
         self.metrics = Metrics()
         self.access = AccessLog(LogConfig())
         self.recorded: list[Events] = []
+        self.app = gateway_app(self)
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
         """Echo the user."""
@@ -50,7 +51,7 @@ def service() -> EchoService:
 
 def call(service: EchoService, method: str, path: str, **options: Any) -> httpx.Response:
     async def exchange() -> httpx.Response:
-        transport = httpx.ASGITransport(gateway_app(service))
+        transport = httpx.ASGITransport(service.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.request(method, path, **options)
 
@@ -205,15 +206,21 @@ plausible = st.fixed_dictionaries(
 bodies = st.dictionaries(names, values, max_size=6) | values | events | plausible
 
 
+@pytest.fixture(scope="module")
+def echo() -> EchoService:
+    """One service for all that is drawn."""
+    return EchoService()
+
+
 @settings(max_examples=300, deadline=None)
 @given(body=bodies, path=st.sampled_from(PATHS))
-def test_no_json_body_is_an_internal_error(body: Any, path: str) -> None:
-    response = call(EchoService(), "POST", path, content=json.dumps(body))
+def test_no_json_body_is_an_internal_error(echo: EchoService, body: Any, path: str) -> None:
+    response = call(echo, "POST", path, content=json.dumps(body))
     assert response.status_code in (200, 202, 422)
     assert isinstance(response.json(), dict)
 
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=200), path=st.sampled_from(PATHS))
-def test_no_bytes_are_an_internal_error(content: bytes, path: str) -> None:
-    assert call(EchoService(), "POST", path, content=content).status_code == 422
+def test_no_bytes_are_an_internal_error(echo: EchoService, content: bytes, path: str) -> None:
+    assert call(echo, "POST", path, content=content).status_code == 422
