@@ -10,6 +10,7 @@ from serve.ladder import OverloadConfig
 from serve.logs import LogConfig
 from serve.scaling import ScalingConfig
 from serve.topology import Layout, custom, fused, split
+from serve.tracing import TraceConfig
 
 
 class StoreConfig(Section):
@@ -54,6 +55,7 @@ class ServeConfig(Section):
     scaling: ScalingConfig = ScalingConfig()
     overload: OverloadConfig = OverloadConfig()
     log: LogConfig = LogConfig()
+    trace: TraceConfig = TraceConfig()
 
     @model_validator(mode="after")
     def _deployments_stand_alone(self) -> "ServeConfig":

@@ -16,17 +16,19 @@ class Call:
         started_s: since the request began.
         seconds: until the answer came, or was given up.
         reports: what the stages measured; none where it failed or was late.
+        computed_s: time in which stages computed, with those that ran ahead in the same call.
     """
 
     stage: str
     started_s: float
     seconds: float
     reports: tuple[StageReport, ...] = ()
+    computed_s: float = 0.0
 
     @property
     def waited_s(self) -> float:
         """Time in which no stage computed: in queues and on the way."""
-        return max(self.seconds - sum(report.time_ms for report in self.reports) / 1000, 0.0)
+        return max(self.seconds - self.computed_s, 0.0)
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,15 @@ class Observer(Protocol):
     def observe(self, passage: Passage) -> None:
         """Hear of one request; must not block."""
         ...
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self.observers = observers
+
+    def observe(self, passage: Passage) -> None:
+        """Tell all of them."""
+        for observer in self.observers:
+            observer.observe(passage)

@@ -13,7 +13,8 @@ from serve.explanation import Verdict
 from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
 from serve.passage import Call, Observer, Passage
-from serve.stages import Candidates, Query, Ranked, Slate, StageReport, Stages
+from serve.progress import Progress
+from serve.stages import Candidates, Query, Ranked, Slate, Stages
 
 RESERVED = 0.2
 """Share of the budget kept for re-ranking, when the stages before it are late."""
@@ -116,15 +117,20 @@ class Run:
             self.degraded.append(f"{stage} failed")
             logger.exception("%s failed", stage)
         else:
-            self._note(stage, elapsed_s, found.reports)
+            self._note(stage, elapsed_s, found)
             self.departures += found.departures
             return found
-        self._note(stage, elapsed_s, ())
+        self._note(stage, elapsed_s, None)
         return None
 
-    def _note(self, stage: str, started_s: float, reports: tuple[StageReport, ...]) -> None:
+    def _note(
+        self, stage: str, started_s: float, found: Query | Candidates | Ranked | Slate | None
+    ) -> None:
         seconds = time.perf_counter() - self.started - started_s
-        self.calls.append(Call(stage, started_s, seconds, reports))
+        reports = found.reports if found else ()
+        ahead: Progress | None = getattr(found, "ahead", None)
+        computed_ms = ahead.computed_ms if ahead else sum(report.time_ms for report in reports)
+        self.calls.append(Call(stage, started_s, seconds, reports, computed_ms / 1000))
 
     def passage(self, request_id: str, slate: Slate) -> Passage:
         """Return what those who count, log and trace hear of the request."""

@@ -40,6 +40,12 @@ class Progress:
     failed: StageName | None = None
     error: Exception | None = None
 
+    @property
+    def computed_ms(self) -> float:
+        """The time that the stages report which made this."""
+        made = (self.query, self.candidates, self.ranked, self.slate)
+        return sum(report.time_ms for one in made if one is not None for report in one.reports)
+
     def made(self, stage: StageName) -> Any:
         """Return what a stage made, None when it was not run.
 

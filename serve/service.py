@@ -8,9 +8,11 @@ from serve.config import ServeConfig
 from serve.equipment import Equipment
 from serve.messages import Answer, Events, Request
 from serve.metrics import Metrics
+from serve.passage import Observers
 from serve.pipeline import Pipeline
 from serve.stages import Stages
 from serve.topology import GATEWAY, PLACED
+from serve.tracing import open_tracer
 
 
 class Service:
@@ -27,7 +29,9 @@ class Service:
         self.metrics = metrics
         self.access = AccessLog(equipment.settings.serve.log)
         self.admission = _admission(equipment.settings.serve, metrics)
-        self.pipeline = Pipeline(stages, equipment.fallback, metrics, self.admission)
+        tracer = open_tracer(equipment.settings.serve.trace, equipment.settings.recommender)
+        observer = Observers(metrics, tracer) if tracer else metrics
+        self.pipeline = Pipeline(stages, equipment.fallback, observer, self.admission)
         self.events = equipment.events
 
     async def recommend(self, request: Request, request_id: str) -> Answer:

@@ -31,7 +31,7 @@ with metrics.in_flight():
 def passage() -> Passage:
     """A degraded request that two calls served."""
     retrieved = (StageReport("retrieve", 3.0, 500, 500), StageReport("filter", 1.0, 500, 450))
-    calls = [Call("retrieve", 0.001, 0.010, retrieved), Call("rank", 0.011, 0.2)]
+    calls = [Call("retrieve", 0.001, 0.010, retrieved, computed_s=0.004), Call("rank", 0.011, 0.2)]
     return Passage(
         request_id="r",
         bundle="b",
