@@ -119,7 +119,7 @@ class Arrivals:
 
 
 def main() -> None:
-    """Load a target from the command line; write one JSON line per request."""
+    """Load a target from the command line; tell when that began, write a line per request."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arrivals")
     parser.add_argument("port", type=int)
     parser.add_argument("bodies", type=Path, help="one JSON body per line")
@@ -129,6 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     bodies = tuple(options.bodies.read_bytes().splitlines())
     target = Target("127.0.0.1", options.port, "/v1/recommendations", bodies)
+    print(json.dumps({"started_s": time.time()}), flush=True)
     outcomes = asyncio.run(Arrivals(target).send(due_times(options.phase, options.seed)))
     options.outcomes.write_text("".join(json.dumps(asdict(one)) + "\n" for one in outcomes))
 

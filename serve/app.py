@@ -29,7 +29,7 @@ def build_app(setup: ReplicaSetup) -> Any:
     layout = setup.settings.serve.layout
     handles = {size.name: _stages(setup, size) for size in layout if size.name != GATEWAY}
     gateway = next(size for size in layout if size.name == GATEWAY)
-    return _gateway(setup, gateway).bind(setup, **handles)
+    return ingress(GatewayReplica, setup, gateway).bind(setup, **handles)
 
 
 def num_cpus(setup: ReplicaSetup) -> float:
@@ -57,9 +57,10 @@ def _stages(setup: ReplicaSetup, size: StageDeployment) -> Any:
     return ray.serve.deployment(StageReplica, name=size.name, **options).bind(setup, size.name)
 
 
-def _gateway(setup: ReplicaSetup, size: DeploymentConfig) -> Any:
+def ingress(replica: type, setup: ReplicaSetup, size: DeploymentConfig) -> Any:
+    """Return the deployment that answers HTTP, of replicas of a class."""
     return ray.serve.deployment(
-        ray.serve.ingress()(GatewayReplica),
+        ray.serve.ingress()(replica),
         name=GATEWAY,
         max_queued_requests=size.max_queued_requests,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),

@@ -5,12 +5,11 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from serve.admission import Admission, Ticket
 from serve.departures import verdicts
 from serve.explanation import Verdict
-from serve.fallback import Fallback
 from serve.messages import Answer, Item, Request, RequestError
 from serve.passage import Call, Observer, Passage
 from serve.progress import Progress
@@ -21,6 +20,14 @@ RESERVED = 0.2
 
 T = TypeVar("T", Query, Candidates, Ranked, Slate)
 logger = logging.getLogger(__name__)
+
+
+class Fallback(Protocol):
+    """Answers when the stages cannot."""
+
+    def slate(self, request: Request, query: Query | None) -> Slate:
+        """Return items without a model; `query` is the hydrated request where it got that far."""
+        ...
 
 
 class Pipeline:
