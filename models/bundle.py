@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import InputError
@@ -19,6 +18,7 @@ from features.catalogue import Catalogue
 from features.encoding import Encoder
 from features.schema import SCHEMA_FILE, Schema
 from features.vocabulary import Vocabularies
+from models.runtime.programs import ExportedPrograms, Program, Programs
 
 PROGRAMS = ("user_tower", "item_tower", "ranker_user", "ranker_items")
 CHUNK = 1 << 20
@@ -51,10 +51,15 @@ class Bundle:
     (rows, 1 + tasks) for user-attribute and context entities, `popularity.npy` (items + 1,)
     time-decayed positives, `popular/` (ranked lists by context) and `index/`, which retrieval
     opens. A recommender without a ranker has no `ranker_*` programs.
+
+    Args:
+        folder: a published bundle.
+        programs: how its programs run; None as they were exported.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Programs | None = None) -> None:
         self.folder = folder
+        self._programs = programs or ExportedPrograms()
         self.manifest = _verified(folder)
         self.id: str = self.manifest["id"]
         self.schema = _schema(folder, self.manifest["fingerprint"])
@@ -90,10 +95,11 @@ class Bundle:
         """Whether it ranks; otherwise the order of retrieval stands."""
         return "ranker_items.pt2" in self.manifest["files"]
 
-    def program(self, name: str) -> torch.nn.Module:
-        """Load one of PROGRAMS as a callable module."""
+    def program(self, name: str) -> Program:
+        """Open one of PROGRAMS."""
         assert name in PROGRAMS, name
-        return torch.export.load(self.folder / f"{name}.pt2").module()
+        file = f"{name}.pt2"
+        return self._programs.open(self.folder / file, self.manifest["files"][file]["sha256"])
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from cluster.config import Duration, Section
 from retrieval.config import RetrievalSettings
 from serve.ladder import OverloadConfig
 from serve.logs import LogConfig
+from serve.runtime import RuntimeConfig
 from serve.scaling import ScalingConfig
 from serve.topology import Layout, custom, fused, split
 from serve.tracing import TraceConfig
@@ -56,6 +57,7 @@ class ServeConfig(Section):
     overload: OverloadConfig = OverloadConfig()
     log: LogConfig = LogConfig()
     trace: TraceConfig = TraceConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
     def _deployments_stand_alone(self) -> "ServeConfig":

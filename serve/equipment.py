@@ -19,6 +19,7 @@ from serve.hydration import Hydrator, UserSource
 from serve.local import LocalStages
 from serve.ranking import Ranker
 from serve.reranking import Reranker
+from serve.runtime import open_programs
 from serve.sources import Sources
 from serve.topology import PLACED, StageName
 
@@ -49,7 +50,9 @@ class Equipment:
         Raises:
             InputError: the bundle is missing, incomplete or of another schema.
         """
-        return cls(settings, Bundle(bundle_path))
+        storage = Storage(settings.storage.root, settings.recommender)
+        programs = open_programs(settings.serve.runtime, storage, settings.serve.threads)
+        return cls(settings, Bundle(bundle_path, programs))
 
     @cached_property
     def users(self) -> UserSource:
