@@ -17,6 +17,7 @@ from serve.events import EventWriter
 from serve.fallback import Fallback
 from serve.hydration import Hydrator, UserSource
 from serve.local import LocalStages
+from serve.precomputed import PrecomputedAnswers
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.runtime import open_programs
@@ -106,6 +107,12 @@ class Equipment:
     def fallback(self) -> Fallback:
         """What answers when the stages cannot."""
         return Fallback(self.bundle)
+
+    @cached_property
+    def precomputed(self) -> PrecomputedAnswers:
+        """What was computed for users before they ask."""
+        exclude_seen = self.settings.retrieval.exclude_seen
+        return PrecomputedAnswers(self.users.store, exclude_seen=exclude_seen)
 
     @cached_property
     def events(self) -> EventWriter:

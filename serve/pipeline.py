@@ -12,6 +12,7 @@ from serve.departures import verdicts
 from serve.explanation import Verdict
 from serve.messages import Answer, Item, Request, RequestError
 from serve.passage import Call, Observer, Passage
+from serve.precomputed import Precomputed, PrecomputedAnswers
 from serve.progress import Progress
 from serve.stages import Candidates, Query, Ranked, Slate, Stages
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Fallback(Protocol):
     """Answers when the stages cannot."""
 
-    def slate(self, request: Request, query: Query | None) -> Slate:
+    def slate(self, request: Request, query: Query | None, own: Precomputed | None = None) -> Slate:
         """Return items without a model; `query` is the hydrated request where it got that far."""
         ...
 
@@ -41,15 +42,23 @@ class Pipeline:
         fallback: answers when they cannot.
         observer: hears what happened.
         admission: decides what each request may cost.
+        precomputed: knows items for users, computed before.
     """
 
     def __init__(
-        self, stages: Stages, fallback: Fallback, observer: Observer, admission: Admission
+        self,
+        stages: Stages,
+        fallback: Fallback,
+        observer: Observer,
+        admission: Admission,
+        *,
+        precomputed: PrecomputedAnswers | None = None,
     ) -> None:
         self.stages = stages
         self.fallback = fallback
         self.observer = observer
         self.admission = admission
+        self.precomputed = precomputed
 
     async def answer(self, request: Request, request_id: str) -> Answer:
         """Answer one request.
@@ -73,20 +82,30 @@ class Pipeline:
 
     async def _slate(self, request: Request, run: "Run") -> Slate:
         if not run.ticket.is_computed:
-            return self.fallback.slate(request, None)
+            return self._stand_in(request, None, run)
         query = await run.attempt("hydrate", self.stages.hydrate(request, run.ticket.plan))
         if query is None:
-            return self.fallback.slate(request, None)
+            return self._stand_in(request, None, run)
         candidates = await run.attempt("retrieve", self.stages.retrieve(query))
         if candidates is None:
-            return self.fallback.slate(request, query)
+            return self._stand_in(request, query, run)
         run.candidates = candidates.by_source()
         ranked = await run.attempt("rank", self.stages.rank(query, candidates))
         ranked = ranked or Ranked.unranked(candidates)
         slate = await run.attempt("rerank", self.stages.rerank(query, ranked), reserved=0.0)
         if slate is None:
-            return self.fallback.slate(request, query)
+            return self._stand_in(request, query, run)
         return slate
+
+    def _stand_in(self, request: Request, query: Query | None, run: "Run") -> Slate:
+        """Return the user's pre-computed items, or popular ones, in the place of the stages'."""
+        own = None
+        try:
+            own = self.precomputed.of(request.user_id) if self.precomputed else None
+        except Exception:
+            run.degraded.append("precomputed failed")
+            logger.exception("precomputed failed")
+        return self.fallback.slate(request, query, own)
 
 
 class Run:

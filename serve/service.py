@@ -31,7 +31,13 @@ class Service:
         self.admission = _admission(equipment.settings.serve, metrics)
         tracer = open_tracer(equipment.settings.serve.trace, equipment.settings.recommender)
         observer = Observers(metrics, tracer) if tracer else metrics
-        self.pipeline = Pipeline(stages, equipment.fallback, observer, self.admission)
+        self.pipeline = Pipeline(
+            stages,
+            equipment.fallback,
+            observer,
+            self.admission,
+            precomputed=equipment.precomputed,
+        )
         self.events = equipment.events
 
     async def recommend(self, request: Request, request_id: str) -> Answer:

@@ -20,6 +20,7 @@ from serve.messages import Answer, Events, Request
 from serve.metrics import Metrics
 from serve.pipeline import Pipeline
 from serve.plan import Plan
+from serve.precomputed import Precomputed
 from serve.stages import Candidates, Query, Ranked, Slate, StageReport
 from serve.threads import Threads
 from serve.topology import GATEWAY
@@ -99,7 +100,7 @@ class SleepingStages:
 class NoItems:
     """Answers nothing at once."""
 
-    def slate(self, request: Request, query: Query | None) -> Slate:
+    def slate(self, request: Request, query: Query | None, own: Precomputed | None = None) -> Slate:
         """Return an empty slate."""
         return Slate(BUNDLE, ())
 

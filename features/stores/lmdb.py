@@ -41,7 +41,7 @@ class LmdbStore:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self._env = lmdb.open(
-                str(folder), map_size=map_bytes, max_dbs=2, sync=False, max_readers=MAX_READERS
+                str(folder), map_size=map_bytes, max_dbs=3, sync=False, max_readers=MAX_READERS
             )
         except lmdb.Error as error:
             raise InputError(f"{folder}: cannot open the online store: {error}") from None
@@ -50,6 +50,7 @@ class LmdbStore:
         self._lock = threading.Lock()
         with self._transaction(write=True) as transaction:
             self._users = self._env.open_db(b"users", txn=transaction)
+            self._answers = self._env.open_db(b"answers", txn=transaction)
             self._facts = self._env.open_db(b"facts", txn=transaction)
         self._synced = time.monotonic()
 
@@ -72,14 +73,27 @@ class LmdbStore:
         if time.monotonic() - self._synced >= self.sync_interval_s:
             self._sync()
 
+    def answer(self, user_id: str) -> bytes | None:
+        """Return a user's pre-computed answer."""
+        return self._get(self._answers, _key(user_id))
+
+    def keep_answers(self, answers: Mapping[str, bytes]) -> None:
+        """Replace the answers of these users in one transaction."""
+
+        def write(transaction: Any) -> None:
+            for user_id, answer in answers.items():
+                transaction.put(_key(user_id), answer, db=self._answers)
+
+        self._write(write)
+
     def delete(self, user_id: str) -> bool:
         """Erase a user, on disk too."""
-        is_erased: bool = self._write(lambda t: t.delete(_key(user_id), db=self._users))
+        is_erased: bool = self._write(lambda t: self._erase(t, _key(user_id)))
         self._sync()
         return is_erased
 
     def prune(self, keep: Callable[[Record], bool]) -> int:
-        """Erase every record that `keep` refuses."""
+        """Erase every user whose record `keep` refuses."""
         return sum(self._prune(keys, keep) for keys in self._key_blocks())
 
     def fact(self, name: str) -> str | None:
@@ -142,10 +156,14 @@ class LmdbStore:
         def erase(transaction: Any) -> int:
             records = {key: transaction.get(key, db=self._users) for key in keys}
             refused = [key for key, p in records.items() if p and not keep(Record.unpack(p))]
-            return sum(transaction.delete(key, db=self._users) for key in refused)
+            return sum(self._erase(transaction, key) for key in refused)
 
         erased: int = self._write(erase)
         return erased
+
+    def _erase(self, transaction: Any, key: bytes) -> bool:
+        erased = [transaction.delete(key, db=db) for db in (self._users, self._answers)]
+        return any(erased)
 
     def _sync(self) -> None:
         self._env.sync(True)

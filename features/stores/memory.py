@@ -12,6 +12,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._users: dict[str, bytes] = {}
+        self._answers: dict[str, bytes] = {}
         self._facts: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -27,18 +28,25 @@ class MemoryStore:
                 user_id: change(self.read(user_id)).pack() for user_id, change in changes.items()
             }
 
+    def answer(self, user_id: str) -> bytes | None:
+        """Return a user's pre-computed answer."""
+        return self._answers.get(user_id)
+
+    def keep_answers(self, answers: Mapping[str, bytes]) -> None:
+        """Replace the answers of these users."""
+        with self._lock:
+            self._answers |= answers
+
     def delete(self, user_id: str) -> bool:
         """Erase a user."""
         with self._lock:
-            return self._users.pop(user_id, None) is not None
+            return self._erase(user_id)
 
     def prune(self, keep: Callable[[Record], bool]) -> int:
-        """Erase every record that `keep` refuses."""
+        """Erase every user whose record `keep` refuses."""
         with self._lock:
             refused = [u for u, packed in self._users.items() if not keep(Record.unpack(packed))]
-            for user_id in refused:
-                del self._users[user_id]
-            return len(refused)
+            return sum(self._erase(user_id) for user_id in refused)
 
     def fact(self, name: str) -> str | None:
         """Return a fact about the store itself."""
@@ -50,3 +58,7 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _erase(self, user_id: str) -> bool:
+        answer = self._answers.pop(user_id, None)
+        return self._users.pop(user_id, None) is not None or answer is not None

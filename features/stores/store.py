@@ -1,4 +1,4 @@
-"""The online feature store: one packed record per user, read by many and written in turn."""
+"""The online store: records and pre-computed answers by user, read by many, written in turn."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -13,7 +13,7 @@ It may be called again when a transaction is repeated, and keeps its argument as
 
 
 class Store(Protocol):
-    """Records by canonical user id (`features.vocabulary.canonical`), and a few named facts.
+    """What is kept by canonical user id (`features.vocabulary.canonical`), and a few named facts.
 
     Safe to use from several threads; implementations say which processes may share one.
     """
@@ -26,12 +26,20 @@ class Store(Protocol):
         """Replace the records of these users, all of them in one step or none."""
         ...
 
+    def answer(self, user_id: str) -> bytes | None:
+        """Return the answer that was pre-computed for a user; None where there is none."""
+        ...
+
+    def keep_answers(self, answers: Mapping[str, bytes]) -> None:
+        """Replace the answers of these users, all of them in one step or none."""
+        ...
+
     def delete(self, user_id: str) -> bool:
-        """Erase a user; tell whether there was something to erase."""
+        """Erase a user's record and answer; tell whether there was something to erase."""
         ...
 
     def prune(self, keep: Callable[[Record], bool]) -> int:
-        """Erase every record that `keep` refuses; return how many."""
+        """Erase every user whose record `keep` refuses; return how many."""
         ...
 
     def fact(self, name: str) -> str | None:

@@ -91,6 +91,24 @@ def test_a_failing_change_changes_nobody(store: Store) -> None:
     assert store.read("a") is None
 
 
+def test_answers_are_kept_apart_from_records(store: Store) -> None:
+    ids = ["1", "10", "x" * 600, "x" * 601]
+    store.keep_answers({user: user.encode() for user in ids})
+    store.keep_answers({"1": b"later"})
+    assert [store.answer(user) for user in ids] == [b"later", *(u.encode() for u in ids[1:])]
+    assert store.answer("nobody") is None
+    assert store.read("1") is None
+
+
+def test_an_erased_user_s_answer_is_erased_too(store: Store) -> None:
+    store.update({user: appending(event("i", 5, click=1)) for user in "ab"})
+    store.keep_answers({"a": b"1", "b": b"2", "c": b"3"})
+    assert store.delete("a")
+    assert store.delete("c")
+    assert store.prune(lambda _: False) == 1
+    assert [store.answer(user) for user in "abc"] == [None, None, None]
+
+
 def test_a_deleted_user_is_unknown(store: Store) -> None:
     store.update({"u": appending(event("i", 5, click=1))})
     assert store.delete("u")
