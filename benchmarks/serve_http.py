@@ -25,9 +25,9 @@ from cluster.command import parser, run
 from cluster.ports import free_port
 from cluster.storage import Storage
 from features.examples import Examples
-from serve.app import replica_environment
 from serve.client import Client, ServiceProcess, serve_command
 from serve.config import ServeSettings
+from serve.options import replica_environment
 
 RESULTS = Path(__file__).parent / "results" / "serve_http.json"
 CLIENTS = (1, 4, 8)

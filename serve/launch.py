@@ -21,13 +21,11 @@ from cluster.ports import avoid_taken_haproxy_ports, refuse_taken
 from cluster.session import cluster_address, session
 from cluster.storage import Storage
 from features.examples import EXAMPLES, Examples
-from features.stores.fill import fill
-from models.bundle import Bundle, verify_content
-from retrieval.registry import champion
+from models.bundle import Bundle
 from serve.client import Client
 from serve.config import ServeSettings
 from serve.deployments import ReplicaSetup
-from serve.equipment import Equipment
+from serve.preparation import prepare
 
 MAX_PORT = 65_535
 EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -44,33 +42,23 @@ def launch(settings: ServeSettings, options: argparse.Namespace) -> None:
     Raises:
         InputError: the port is taken, or there is no sound bundle that fits the prepared data.
     """
+    if options.write_serve_config:
+        from serve.serve_config import write
+
+        write(settings, options.write_serve_config, host=options.host, port=options.port)
+        return
     if not 1 <= options.port <= MAX_PORT:
         raise ConfigError(f"--port {options.port}: must lie between 1 and {MAX_PORT}")
     is_local = cluster_address(settings.cluster) is None
     if is_local:
         refuse_taken(options.host, options.port)
         avoid_taken_haproxy_ports()
-    bundle = _prepare(settings)
+    bundle = prepare(settings)
     with adopting(), _metrics_folder() as folder, session(settings.cluster):
         setup = ReplicaSetup(settings, bundle.id, folder)
         with _deployed(setup, options, is_local):
             _announce(settings, bundle, _client(options))
             _wait_for_interrupt()
-
-
-def _prepare(settings: ServeSettings) -> Bundle:
-    """Return the champion, with the online store filled for it."""
-    storage = Storage(settings.storage.root, settings.recommender)
-    folder = champion(storage)
-    verify_content(folder)
-    equipment = Equipment.open(settings, folder)
-    users = equipment.users
-    try:
-        if storage.exists(EXAMPLES):
-            fill(users.store, storage, users.recorder)
-    finally:
-        users.store.close()
-    return equipment.bundle
 
 
 @contextmanager

@@ -27,6 +27,11 @@ class DeploymentConfig(Section):
     """Requests that one replica works on at a time."""
     max_queued_requests: int = Field(default=64, ge=0)
     """Requests that wait besides, before the gateway refuses with 429."""
+    max_surge_percent: int = Field(default=25, ge=0, le=100)
+    """Replicas that an update may add, of a new version, before it ends old ones; at least one,
+    which needs room. 0 ends an old one first."""
+    drain_timeout_s: float = Field(default=20.0, ge=0)
+    """Time for a replica that is to end to answer what it has begun."""
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
 
