@@ -26,6 +26,7 @@ BINARY_VARIABLE = "MILLRACE_HAPROXY_BINARY"
 POLL_MS = 200
 ANSWER_TIMEOUT_S = 1.0
 PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
 ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
 PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
@@ -50,6 +51,7 @@ class Guard:
         self.child: subprocess.Popen[bytes] | None = None
         self.former: list[subprocess.Popen[bytes]] = []
         self.loaded_ns = 0
+        self.pause_s = PAUSE_S
 
     def run(self) -> None:
         """Watch until Ray's manager ends or another guard takes over."""
@@ -85,8 +87,11 @@ class Guard:
         answering = answering_pid(self.admin)
         if answering is not None:
             self.watched = answering
-        elif not self._start([]):
-            time.sleep(PAUSE_S)
+        elif self._start([]):
+            self.pause_s = PAUSE_S
+        else:  # as when something else has its port
+            time.sleep(self.pause_s)
+            self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
     def _follow(self) -> None:
         """Reload a HAProxy of our own when Ray has written another configuration.
