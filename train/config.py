@@ -52,6 +52,9 @@ class ModelTraining(Section):
     """Of the embedding tables, with the same warm-up and decay; None is `learning_rate`."""
     embedding_weight_decay: float = Field(default=0.0, ge=0)
     """Of the embedding tables; `rowwise_adagrad` lets a row decay when a step touches it."""
+    averaging: float = Field(default=0.0, ge=0, lt=1)
+    """Share that a running average of the layers' weights keeps at a step; the average is what is
+    judged and exported. 0 takes the weights as the last step left them."""
     patience: int = Field(default=2, ge=1)
     """Epochs without a better validation figure after which training stops."""
     precision: Literal["fp32", "bf16"] = "fp32"

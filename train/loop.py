@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-import numpy as np
 import torch
 
 from cluster.errors import InputError
+from models.precision import autocast
 from models.tables.placed import PlacedTables
 from models.tables.placement import DEFAULT, PlacementName
 from models.tables.workers import Workers
+from train.average import WeightAverage
 from train.config import ModelTraining
 from train.data_parallel import data_parallel
 from train.meter import SAMPLES, Meter
@@ -19,7 +20,7 @@ from train.moments import load_moments
 from train.objective import Batch, Objective
 from train.position import Position
 from train.progress import Progress
-from train.repeatable import repeatable, seed_generator
+from train.repeatable import repeatable, seed_step
 from train.runtime import Runtime
 from train.schedule import learning_rate
 from train.state import State
@@ -81,6 +82,7 @@ class Fit:
         self.model = objective.model.to(runtime.device)
         self.replica = data_parallel(self.model, self.tables, runtime)
         self.optimizer = objective.optimizer()
+        self.average = WeightAverage(self.model, training.averaging)
         self.num_steps = objective.num_steps(runtime.num_workers)
         self.position = Position()
         self.meter = Meter()
@@ -113,7 +115,8 @@ class Fit:
         self.model.eval()
         figures = self._means()
         if self.runtime.rank == 0 or self.tables.is_sharded:
-            with torch.no_grad(), self._autocast():
+            precise = autocast(self.runtime.device, self.training.precision)
+            with self.average.applied(), torch.no_grad(), precise:
                 figures |= self.objective.validate()
         value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))
         done = self.position.step
@@ -132,9 +135,11 @@ class Fit:
         """Put the best epoch's weights, which its checkpoint holds, into the model."""
         self.runtime.settle()
         if self.position.best_epoch not in {0, self.position.epoch}:
-            weights = {"model": self.model.state_dict()}
+            weights = self._weights()
             self.runtime.recall(self.position.best_epoch, weights)
             self.model.load_state_dict(weights["model"])
+            self.average.load_state_dict(weights["average"])
+        self.average.keep()
         self.model.eval()
         self.tables.release()
 
@@ -152,12 +157,16 @@ class Fit:
         self.model.load_state_dict(state["model"])
         load_moments(self.optimizer, state["optimizer"])
         self.tables.load_state_dict(state["tables"])
+        self.average.load_state_dict(state["average"])
         self.position = Position.from_state_dict(state["position"])
         self.meter.load_state_dict(state["meter"])
 
     def _large_state(self) -> State:
         """Return what may be sharded, and is read in place."""
-        return {"model": self.model.state_dict(), "tables": self.tables.state_dict()}
+        return {**self._weights(), "tables": self.tables.state_dict()}
+
+    def _weights(self) -> State:
+        return {"model": self.model.state_dict(), "average": self.average.state_dict()}
 
     def _batches(self) -> Iterator[Batch]:
         rank, num_workers = self.runtime.rank, self.runtime.num_workers
@@ -166,13 +175,14 @@ class Fit:
         return on_device(left, self.runtime.device)
 
     def _step(self, batch: Batch) -> None:
-        self._seed()
+        seed_step(self.runtime.device, self.training.seed, self.position, self.runtime.rank)
         self._set_learning_rate()
-        with self._autocast():
+        with autocast(self.runtime.device, self.training.precision):
             loss, parts = self.replica(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.average.update(self.position.total_steps + 1)
         samples = torch.tensor(float(len(next(iter(batch.values())))))
         self.meter.add({"loss": loss.detach(), SAMPLES: samples, **parts})
 
@@ -183,13 +193,6 @@ class Fit:
             group["lr"] = rate
         share = rate / self.training.learning_rate
         self.tables.set_learning_rate(self.training.embeddings.learning_rate * share)
-
-    def _seed(self) -> None:
-        """Seed dropout by the step, so that no generator's state needs to be kept."""
-        position = self.position
-        where = (self.training.seed, position.epoch, position.step, self.runtime.rank)
-        seed = int(np.random.SeedSequence(where).generate_state(1)[0])
-        seed_generator(self.runtime.device, seed)
 
     def _pulse(self) -> int:
         """Look at the loss and the clock; return the decision that all workers share."""
@@ -245,7 +248,3 @@ class Fit:
         self._told = time.monotonic()
         if self.runtime.rank == 0:
             self.runtime.listener.tell(progress)
-
-    def _autocast(self) -> torch.autocast:
-        is_bf16 = self.training.precision == "bf16"
-        return torch.autocast(self.runtime.device.type, torch.bfloat16, enabled=is_bf16)

@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch.utils import deterministic
+
+from train.position import Position
 
 
 @contextmanager
@@ -25,11 +28,17 @@ def repeatable(device: torch.device) -> Iterator[None]:
         deterministic.fill_uninitialized_memory = was_filling  # type: ignore[attr-defined]
 
 
+def seed_step(device: torch.device, seed: int, position: Position, rank: int) -> None:
+    """Seed what a step draws by where it is, so that no generator's state needs to be kept."""
+    where = (seed, position.epoch, position.step, rank)
+    seed_generator(device, int(np.random.SeedSequence(where).generate_state(1)[0]))
+
+
 def seed_generator(device: torch.device, seed: int) -> None:
     """Seed the generator of a device that models draw from.
 
-    Before every step, `torch.manual_seed` would cost a millisecond and some memory for good: it
-    keeps a stack trace for each kind of accelerator that has not been used yet.
+    `torch.manual_seed` would cost a millisecond and some memory for good: it keeps a stack trace
+    for each kind of accelerator that has not been used yet.
     """
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)

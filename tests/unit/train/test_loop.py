@@ -95,12 +95,17 @@ def test_a_loss_that_is_not_finite_is_named(runtime: PlainRuntime) -> None:
         fit(objective, TRAINING, runtime)
 
 
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize("checkpoint_minutes", [10.0, 1e-9])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    tmp_path: Path, checkpoint_minutes: float
+    tmp_path: Path, checkpoint_minutes: float, averaging: float
 ) -> None:
     training = TRAINING.model_copy(
-        update={"checkpoint_minutes": checkpoint_minutes, "batch_size": 16}
+        update={
+            "checkpoint_minutes": checkpoint_minutes,
+            "batch_size": 16,
+            "averaging": averaging,
+        }
     )
     weights = []
     for name, kind in (("whole", PlainRuntime), ("broken", FailingRuntime)):
