@@ -49,9 +49,9 @@ class RankerConfig(Section):
     """`[models.ranker]`."""
 
     embedding_dim: int = Field(default=16, ge=1)
-    value_dropout: float = Field(default=0.1, ge=0, lt=1)
+    value_dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of feature values that training replaces by "unknown"."""
-    number_dim: int = Field(default=8, ge=0)
+    number_dim: int = Field(default=16, ge=0)
     """Width of the vector that a number or rate gets beside itself."""
     width: int = Field(default=64, ge=1)
     """Size of the projected user and of the projected item."""

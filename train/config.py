@@ -102,13 +102,14 @@ class RetrievalTraining(ModelTraining):
 class RankingTraining(ModelTraining):
     """`[train.ranking]`: the ranker."""
 
+    averaging: float = Field(default=0.99, ge=0, lt=1)
     embedding_weight_decay: float = Field(default=0.1, ge=0)
     """Rare values stay near zero."""
     validation_rows: int = Field(default=200_000, ge=1)
     """Validation impressions that early stopping looks at, evenly spaced."""
     calibrate: bool = True
     """Scale and shift the trained logits so that probabilities fit the validation split."""
-    loss_weighting: TaskWeightsName = "fixed"
+    loss_weighting: TaskWeightsName = "gradnorm"
     """How the tasks' weights go on in training: models/task_weights.py."""
 
 
