@@ -2,12 +2,10 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-
-from starlette.datastructures import Headers
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -20,7 +18,7 @@ class Correlation:
     traceparent: str | None = None
 
     @classmethod
-    def of(cls, headers: Headers) -> "Correlation":
+    def of(cls, headers: Mapping[str, str]) -> "Correlation":
         """Take the client's request id, or make one where it has none that a log should hold."""
         given = headers.get("x-request-id", "")
         is_fit = REQUEST_ID.fullmatch(given) is not None
