@@ -1,5 +1,6 @@
 """Decides on arrival how a request is answered: fully, more cheaply, from memory, or not at all."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from serve.plan import Plan
 from serve.pressure import LoopLag, Pressure
 
 RETRY_AFTER_S = 1
+logger = logging.getLogger(__name__)
 
 
 class OverloadedError(Exception):
@@ -20,7 +22,11 @@ class OverloadedError(Exception):
 
 
 class Observer(Protocol):
-    """Hears what is refused."""
+    """Hears how hard pressed the replica is, and what is refused."""
+
+    def observe_pressure(self, pressure: float, level: int) -> None:
+        """Hear of the expected latency over the objective, and of the ladder's level."""
+        ...
 
     def count_refused(self, reason: str) -> None:
         """Count a request that was refused."""
@@ -115,12 +121,7 @@ class Admission:
         self.lag.start()
         lag_s = self.lag.seconds()
         expected_s = lag_s + pressure.predicted_s(self.ladder.level)
-        above = max(self.ladder.level - 1, 0)
-        level = self.ladder.observe(
-            expected_s / self.objective_s,
-            now_s,
-            utilization_above=pressure.utilization(above, now_s),
-        )
+        level = self._level(expected_s / self.objective_s, now_s)
         limit_s = self.config.limit * self.objective_s
         if pressure.in_flight >= self.max_in_flight:
             self._refuse("too many in flight")
@@ -130,6 +131,17 @@ class Admission:
             return self._overflow()
         plan = self.config.plan(level, 1000 * time.time() + self.budget_ms)
         return Ticket(plan, level, self.config.reason(level))
+
+    def _level(self, pressure: float, now_s: float) -> int:
+        """Let the ladder move, and tell when it does."""
+        before = self.ladder.level
+        above = self.pressure.utilization(max(before - 1, 0), now_s)
+        level = self.ladder.observe(pressure, now_s, utilization_above=above)
+        if level != before:
+            steps = ", ".join(self.config.savings[:level]) or "full quality"
+            logger.warning("overload level %d of %d: %s", level, len(self.config.savings), steps)
+        self.observer.observe_pressure(self.ladder.pressure, level)
+        return level
 
     def _overflow(self) -> Ticket:
         if not self.config.has_popular:

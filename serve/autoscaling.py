@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 GROWTH_WINDOW_S = 1.0
+CALM_WINDOW_S = 5.0
+"""Chance makes single seconds busier than others; replicas are not kept for those."""
 PRESSED = 0.9
 """Expected latency over the objective at which one more replica is asked for, once those that
 were asked for before have come."""
@@ -71,10 +73,15 @@ class Memory:
     began_s: float
     ongoing: tuple[tuple[float, float], ...] = ()
     """(instant, requests) within the last GROWTH_WINDOW_S."""
+    seen_s: float = -math.inf
+    smoothed: float = 0.0
+    """Replicas needed, over the last CALM_WINDOW_S."""
     peaks: tuple[tuple[float, float], ...] = ()
-    """(instant, replicas needed) within the last `down_delay_s`, falling: the first is the peak."""
+    """(instant, smoothed) within the last `down_delay_s`, falling: the first is the peak."""
     short_since_s: float = math.inf
     """Since when more replicas have been needed than were asked for."""
+    rose_s: float = -math.inf
+    """When more were last asked for."""
     fell_s: float = -math.inf
     """When replicas were last given up."""
 
@@ -84,7 +91,7 @@ def decide(limits: Limits, sample: Sample, memory: Memory | None) -> tuple[int, 
     now_s = sample.now_s
     memory = _with_ongoing(memory or Memory(now_s), sample)
     needed = _needed(limits, sample, _growth(memory))
-    memory = _with_peak(memory, now_s, needed, limits.down_delay_s)
+    memory = _with_need(memory, now_s, needed, limits.down_delay_s)
     wanted = _bounded(sample, math.ceil(needed) + limits.spare)
     if wanted <= sample.target:
         memory = replace(memory, short_since_s=math.inf)
@@ -92,7 +99,7 @@ def decide(limits: Limits, sample: Sample, memory: Memory | None) -> tuple[int, 
     since_s = min(memory.short_since_s, now_s)
     if now_s - since_s < limits.up_delay_s:
         return sample.target, replace(memory, short_since_s=since_s)
-    return wanted, replace(memory, short_since_s=math.inf)
+    return wanted, replace(memory, short_since_s=math.inf, rose_s=now_s)
 
 
 class SpikePolicy:
@@ -156,12 +163,14 @@ def _growth(memory: Memory) -> float:
     return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
 
 
-def _with_peak(memory: Memory, now_s: float, needed: float, window_s: float) -> Memory:
+def _with_need(memory: Memory, now_s: float, needed: float, window_s: float) -> Memory:
     """Remember the need for the window, dropping what a later one has exceeded."""
+    weight = 1 - math.exp((memory.seen_s - now_s) / CALM_WINDOW_S)
+    smoothed = memory.smoothed + weight * (needed - memory.smoothed)
     kept = [
-        (at_s, peak) for at_s, peak in memory.peaks if now_s - at_s <= window_s and peak > needed
+        (at_s, peak) for at_s, peak in memory.peaks if now_s - at_s <= window_s and peak > smoothed
     ]
-    return replace(memory, peaks=(*kept, (now_s, needed)))
+    return replace(memory, seen_s=now_s, smoothed=smoothed, peaks=(*kept, (now_s, smoothed)))
 
 
 def _fallen(limits: Limits, sample: Sample, memory: Memory) -> tuple[int, Memory]:
@@ -169,7 +178,7 @@ def _fallen(limits: Limits, sample: Sample, memory: Memory) -> tuple[int, Memory
     now_s = sample.now_s
     peak = memory.peaks[0][1]
     wanted = _bounded(sample, math.ceil(peak * (1 + DEADBAND)) + limits.spare)
-    is_early = now_s - memory.began_s < limits.down_delay_s
+    is_early = now_s - max(memory.began_s, memory.rose_s) < limits.down_delay_s
     if wanted >= sample.target or is_early or now_s - memory.fell_s < STEP_DOWN_S:
         return max(sample.target, sample.lowest), memory
     step = max(int(sample.target * LARGEST_STEP_DOWN), 1)

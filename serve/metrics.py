@@ -49,6 +49,12 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
+        self._pressure = self._worst(
+            "pressure", "expected latency over the objective, of the worst replica"
+        )
+        self._level = self._worst(
+            "overload_level", "step of the overload ladder, of the worst replica"
+        )
         self._answer_seconds = self._histogram(
             "answer_seconds", "time of an answer in the stages", "bundle", buckets=REQUEST_BUCKETS_S
         )
@@ -106,6 +112,11 @@ class Metrics:
         """Count events that were written into the online store."""
         self._events.labels(recommender).inc(num_events)
 
+    def observe_pressure(self, pressure: float, level: int) -> None:
+        """Tell how hard pressed this process is, and which step of the ladder it stands on."""
+        self._pressure.set(pressure)
+        self._level.set(level)
+
     def count_refused(self, reason: str) -> None:
         """Count a request that was refused because of overload."""
         self._refused.labels(reason).inc()
@@ -131,6 +142,11 @@ class Metrics:
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"millrace_{name}", help_text, labels, registry=self._registry)
+
+    def _worst(self, name: str, help_text: str) -> Gauge:
+        return Gauge(
+            f"millrace_{name}", help_text, registry=self._registry, multiprocess_mode="livemax"
+        )
 
     def _histogram(
         self, name: str, help_text: str, *labels: str, buckets: tuple[float, ...]

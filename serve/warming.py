@@ -1,10 +1,14 @@
 """Synthetic passes through the stages, so that a replica's first request is as fast as others."""
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from features.stores.memory import MemoryStore
+from features.stores.record import UserEvent
 from features.stores.recorder import Recorder
 from serve.clock import WallClock
 from serve.equipment import Equipment
@@ -13,47 +17,71 @@ from serve.messages import Request
 from serve.stages import Candidates, Query, Ranked
 from serve.topology import StageName
 
-PASSES = 3
+MIN_PASSES = 3
+MAX_PASSES = 20
+STEADY = 0.8
+"""Warming ends with the first pass that takes no less than this share of the best before it."""
 USER_ID = "warm-up"
+
+Pass = Callable[[], object]
 
 
 def warm(equipment: Equipment, stages: Sequence[StageName]) -> None:
-    """Run each of the stages some times over."""
+    """Run each of the stages over and over, until that makes it no faster."""
     for stage in stages:
-        WARMING[stage](equipment)
+        repeat(PASSES[stage](equipment))
 
 
-def warm_hydrator(equipment: Equipment) -> None:
-    """Look up a user, some times over."""
-    for _ in range(PASSES):
-        equipment.hydrator.hydrate(Request(user_id=USER_ID))
+def repeat(one_pass: Pass, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Repeat a pass until it takes no less time than before; return how often it was run."""
+    best_s = math.inf
+    for number in range(1, MAX_PASSES + 1):
+        started = clock()
+        one_pass()
+        seconds = clock() - started
+        if number >= MIN_PASSES and seconds >= STEADY * best_s:
+            return number
+        best_s = min(best_s, seconds)
+    return MAX_PASSES
 
 
-def warm_sources(equipment: Equipment) -> None:
-    """Search, some times over."""
-    query = _query(equipment)
-    for _ in range(PASSES):
-        equipment.sources.retrieve(query)
+def _hydration(equipment: Equipment) -> Pass:
+    """Look up a user in the online store."""
+    return partial(equipment.hydrator.hydrate, Request(user_id=USER_ID))
 
 
-def warm_ranker(equipment: Equipment) -> None:
-    """Rank as many candidates as requests will bring, some times over."""
-    query, candidates = _query(equipment), _candidates(equipment)
-    for _ in range(PASSES):
-        equipment.ranker.rank(query, candidates)
+def _retrieval(equipment: Equipment) -> Pass:
+    """Search."""
+    return partial(equipment.sources.retrieve, synthetic_query(equipment))
 
 
-def warm_reranker(equipment: Equipment) -> None:
-    """Choose among unranked candidates, some times over."""
-    query, ranked = _query(equipment), Ranked.unranked(_candidates(equipment))
-    for _ in range(PASSES):
-        equipment.reranker.rerank(query, ranked)
+def _ranking(equipment: Equipment) -> Pass:
+    """Rank as many candidates as requests will bring."""
+    query, candidates = synthetic_query(equipment), _candidates(equipment)
+    return partial(equipment.ranker.rank, query, candidates)
 
 
-def _query(equipment: Equipment) -> Query:
-    """Hydrate an unknown user from a store of its own: not every replica has the online store."""
+def _reranking(equipment: Equipment) -> Pass:
+    """Choose among unranked candidates."""
+    query, ranked = synthetic_query(equipment), Ranked.unranked(_candidates(equipment))
+    return partial(equipment.reranker.rerank, query, ranked)
+
+
+def synthetic_query(equipment: Equipment) -> Query:
+    """Hydrate a user who liked as many items as the models read.
+
+    Their store is this function's own: not every replica has the online store.
+    """
     bundle = equipment.bundle
-    users = UserSource(MemoryStore(), Recorder(bundle.schema), WallClock())
+    schema, clock = bundle.schema, WallClock()
+    users = UserSource(MemoryStore(), Recorder(schema), clock)
+    now_ms = clock.now_ms()
+    item_ids = list(bundle.catalogue.rows_by_id())[: schema.history_length]
+    liked = [
+        UserEvent(item_id, now_ms - place - 1, {schema.positive: 1.0})
+        for place, item_id in enumerate(item_ids)
+    ]
+    users.store.update({USER_ID: lambda record: users.recorder.appended(record, liked)})
     hydrator = Hydrator(bundle, users, counts=equipment.counts, exclude_seen=False)
     return hydrator.hydrate(Request(user_id=USER_ID))
 
@@ -71,9 +99,9 @@ def _candidates(equipment: Equipment) -> Candidates:
     )
 
 
-WARMING: Mapping[StageName, Callable[[Equipment], None]] = {
-    "hydrate": warm_hydrator,
-    "retrieve": warm_sources,
-    "rank": warm_ranker,
-    "rerank": warm_reranker,
+PASSES: Mapping[StageName, Callable[[Equipment], Pass]] = {
+    "hydrate": _hydration,
+    "retrieve": _retrieval,
+    "rank": _ranking,
+    "rerank": _reranking,
 }

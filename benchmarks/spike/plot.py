@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.spike.timeline import Second
 from benchmarks.spike.watch import Look
@@ -20,6 +21,9 @@ COLORS = {
     "refused": "#6b2d5c",
     "failed": "#000000",
 }
+
+HEADROOM = 1.25
+"""For the legend, above the objective."""
 
 
 def plot(
@@ -78,8 +82,8 @@ def _latency(
         axes.plot(at, drawn, style, label=name.removesuffix("_ms"))
     axes.axhline(objective_ms, color="#d1603d", linestyle="--", label="objective")
     axes.set_ylabel("latency, ms")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", fontsize="small")
+    axes.set_ylim(0, HEADROOM * max([objective_ms, *(one.p99_ms or 0 for one in timeline)]))
+    axes.legend(loc="upper right", fontsize="small", ncols=3)
 
 
 def _replicas(axes: Axes, looks: Sequence[Look], started_s: float) -> None:
@@ -89,5 +93,6 @@ def _replicas(axes: Axes, looks: Sequence[Look], started_s: float) -> None:
     axes.step(at, running, where="post", label="ready")
     axes.step(at, running + starting, where="post", linestyle=":", label="asked for")
     axes.set_ylabel("replicas")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", fontsize="small")
+    axes.legend(loc="upper right", fontsize="small", ncols=2)

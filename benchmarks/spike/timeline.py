@@ -41,7 +41,8 @@ def seconds(outcomes: Sequence[Outcome]) -> list[Second]:
 def summary(outcomes: Sequence[Outcome], phases: Sequence[Phase]) -> dict[str, Any]:
     """Return the totals over all three phases, and of each.
 
-    `p99_ms` is that of all answers; refusals have their own.
+    `p99_ms` is that of all answers; refusals have their own. `recovery_s` counts from the spike's
+    end, `full_again_s` from its beginning.
     """
     ends = np.cumsum([phase.seconds for phase in phases]).tolist()
     parts = [
@@ -52,6 +53,7 @@ def summary(outcomes: Sequence[Outcome], phases: Sequence[Phase]) -> dict[str, A
     return {
         **_totals(outcomes),
         "recovery_s": recovery_s(seconds(outcomes), int(ends[1])),
+        "full_again_s": _full_again_s(seconds(outcomes), int(ends[0])),
         "phases": [
             {"phase": name, "rate": phase.rate, "seconds": phase.seconds, **_totals(part)}
             for name, phase, part in zip(names, phases, parts, strict=True)
@@ -65,6 +67,14 @@ def recovery_s(timeline: Sequence[Second], end_s: int) -> int | None:
         if all(one.full == one.sent for one in timeline[start_s : start_s + SETTLED_S]):
             return start_s - end_s
     return None
+
+
+def _full_again_s(timeline: Sequence[Second], start_s: int) -> int | None:
+    """Return the seconds from the spike's beginning until it no longer degrades answers."""
+    worse = (one.at_s for one in timeline[start_s:] if one.full < one.sent)
+    first_s = next(worse, start_s)
+    recovered_s = recovery_s(timeline, first_s)
+    return None if recovered_s is None else first_s + recovered_s - start_s
 
 
 def _totals(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def test_seconds_without_requests_are_there_too() -> None:
 
 
 def test_quality_has_recovered_when_it_stays_full() -> None:
-    assert summary(outcomes(), PHASES)["recovery_s"] == 2
+    found = summary(outcomes(), PHASES)
+    assert (found["recovery_s"], found["full_again_s"]) == (2, 4)
     relapse = [*outcomes(), Outcome(8.9, 1.0, 429)]
     assert recovery_s(seconds(relapse), 4) is None
     assert recovery_s(seconds(outcomes()), 6) == 0

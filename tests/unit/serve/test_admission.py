@@ -34,6 +34,11 @@ class Punctual(LoopLag):
 class Refusals(Counter[str]):
     """Counts refusals."""
 
+    def observe_pressure(self, pressure: float, level: int) -> None:
+        """Check both."""
+        assert pressure >= 0
+        assert level >= 0
+
     def count_refused(self, reason: str) -> None:
         """Count one."""
         self[reason] += 1

@@ -41,6 +41,11 @@ class Notes:
             assert report.num_in >= report.num_out >= 0
         self.passages.append(passage)
 
+    def observe_pressure(self, pressure: float, level: int) -> None:
+        """Check both."""
+        assert pressure >= 0
+        assert level >= 0
+
     def count_refused(self, reason: str) -> None:
         """Note a refusal."""
         self.refused.append(reason)
