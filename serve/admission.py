@@ -12,6 +12,8 @@ from serve.plan import Plan
 from serve.pressure import LoopLag, Pressure
 
 RETRY_AFTER_S = 1
+LEAST_BUDGET = 0.25
+"""Share of the budget that a request has however long the event loop let it wait."""
 logger = logging.getLogger(__name__)
 
 
@@ -38,6 +40,8 @@ class Ticket:
     """How one request is answered."""
 
     plan: Plan
+    budget_ms: float
+    """Time for the answer, less what it has waited for already."""
     level: int = 0
     reason: str | None = None
     """What its answer says in `degraded`."""
@@ -122,15 +126,16 @@ class Admission:
         lag_s = self.lag.seconds()
         expected_s = lag_s + pressure.predicted_s(self.ladder.level)
         level = self._level(expected_s / self.objective_s, now_s)
+        budget_ms = max(self.budget_ms - 1000 * lag_s, LEAST_BUDGET * self.budget_ms)
         limit_s = self.config.limit * self.objective_s
         if pressure.in_flight >= self.max_in_flight:
             self._refuse("too many in flight")
-        if lag_s > limit_s:
-            self._refuse("event loop late")
         if expected_s > limit_s and pressure.in_flight >= pressure.parallelism:
-            return self._overflow()
-        plan = self.config.plan(level, 1000 * time.time() + self.budget_ms)
-        return Ticket(plan, level, self.config.reason(level))
+            if lag_s > limit_s:
+                self._refuse("event loop late")
+            return self._overflow(budget_ms)
+        plan = self.config.plan(level, 1000 * time.time() + budget_ms)
+        return Ticket(plan, budget_ms, level, self.config.reason(level))
 
     def _level(self, pressure: float, now_s: float) -> int:
         """Let the ladder move, and tell when it does."""
@@ -143,10 +148,10 @@ class Admission:
         self.observer.observe_pressure(self.ladder.pressure, level)
         return level
 
-    def _overflow(self) -> Ticket:
+    def _overflow(self, budget_ms: float) -> Ticket:
         if not self.config.has_popular:
             self._refuse("would be late")
-        return Ticket(Plan(), reason=told("popular"), is_computed=False)
+        return Ticket(Plan(), budget_ms, reason=told("popular"), is_computed=False)
 
     def _refuse(self, reason: str) -> None:
         self.observer.count_refused(reason)

@@ -68,7 +68,7 @@ class Pipeline:
             OverloadedError: there are too many others.
         """
         with self.admission.admitted() as ticket:
-            run = Run(ticket, self.admission.budget_ms)
+            run = Run(ticket)
             slate = await self._slate(request, run)
         self.observer.observe(run.passage(request_id, slate))
         return Answer(
@@ -111,10 +111,10 @@ class Pipeline:
 class Run:
     """One request's clock, reports and failures."""
 
-    def __init__(self, ticket: Ticket, budget_ms: int) -> None:
+    def __init__(self, ticket: Ticket) -> None:
         self.started = time.perf_counter()
         self.ticket = ticket
-        self.budget_s = budget_ms / 1000
+        self.budget_s = ticket.budget_ms / 1000
         self.calls: list[Call] = []
         self.candidates: Mapping[str, int] = {}
         self.departures: tuple[Verdict, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from serve.admission import Admission, OverloadedError, Ticket
+from serve.admission import LEAST_BUDGET, Admission, OverloadedError, Ticket
 from serve.ladder import OverloadConfig
 from serve.pressure import LoopLag
 
@@ -142,10 +142,13 @@ def test_too_many_in_flight_are_refused_whatever_they_cost() -> None:
     assert replica.refusals == {"too many in flight": 2}
 
 
-def test_a_late_event_loop_refuses_at_once() -> None:
+def test_a_late_event_loop_leaves_less_time_and_refuses_all_but_one() -> None:
     replica = Replica()
     replica.admission.lag.late_s = 0.16
-    assert [ticket for _, ticket, _ in replica.serve([0.0])] == [None]
+    first, second = (ticket for _, ticket, _ in replica.serve([0.0, 0.001]))
+    assert first is not None
+    assert first.budget_ms == LEAST_BUDGET * OBJECTIVE_MS
+    assert second is None
     assert replica.refusals == {"event loop late": 1}
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve.access import AccessLog
+from serve.admission import OverloadedError
 from serve.gateway import MAX_BODY_BYTES, gateway_app
 from serve.logs import FIELDS, LogConfig
 from serve.messages import Answer, Events, Item, Request, RequestError
@@ -29,6 +30,8 @@ class EchoService:
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
         """Echo the user."""
+        if request.user_id == "overload":
+            raise OverloadedError("too many in flight")
         if "planet" in request.filters:
             raise RequestError(("filters", "planet"), "no such attribute")
         item = Item(item_id=request.user_id, score=1.0, predictions={"click": 0.5}, source="fake")
@@ -76,6 +79,12 @@ def test_an_odd_request_id_is_replaced(service: EchoService, given_id: str) -> N
     headers = {"x-request-id": given_id}
     response = call(service, "POST", PATHS[0], json={"user_id": 7}, headers=headers)
     assert len(response.json()["request_id"]) == 32
+
+
+def test_overload_is_told_with_the_time_to_come_back(service: EchoService) -> None:
+    response = call(service, "POST", PATHS[0], json={"user_id": "overload"})
+    assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+    assert response.json()["detail"][0]["msg"] == "overload: too many in flight"
 
 
 def test_events_are_recorded_and_accepted(service: EchoService) -> None:
