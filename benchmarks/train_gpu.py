@@ -82,9 +82,13 @@ class Millrace:
 
     def _loss(self, batch: Batch) -> Tensor:
         histories = batch["histories"]
-        history = self.items.pooled(histories, torch.ones_like(histories, dtype=torch.bool))
-        users = self.towers.users(torch.cat([self.users.rows(batch["users"]), history], 1))
-        items = self.towers.items(self.items.rows(batch["candidates"]))
+        history = self.items.ask_pooled(
+            histories, torch.ones_like(histories, dtype=torch.bool)
+        ).take()
+        users = self.towers.users(
+            torch.cat([self.users.ask_rows(batch["users"]).take(), history], 1)
+        )
+        items = self.towers.items(self.items.ask_rows(batch["candidates"]).take())
         weights = torch.full((len(users),), 1.0 / len(users), device=self.device)
         rows = SoftmaxRows(batch["positions"], weights, weights.new_zeros(len(items)))
         return softmax_loss(users, items, scale=self.scale, rows=rows)

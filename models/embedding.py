@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from features.config import Owner
 from features.schema import Schema
+from models.tables.asked import Asked, AtHand
 from models.tables.placement import Placement
 
 INITIAL_STD = 0.05
@@ -41,15 +43,27 @@ class EmbeddingTable(nn.Module):
         """Return the vectors of ids (...): (..., dim)."""
         if self.placement is None:
             return nn.functional.embedding(ids, self.weight)
-        return self.placement.rows(ids)
+        return self.placement.ask_rows(ids).take()
 
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
         if self.placement is not None:
-            return self.placement.pooled(ids, mask)
+            return self.placement.ask_pooled(ids, mask).take()
         weights = mask.to(self.weight.dtype)
         weights = weights / weights.sum(-1, keepdim=True).clamp(min=1.0)
         return (self.rows(ids) * weights.unsqueeze(-1)).sum(-2)
+
+    def ask_rows(self, ids: Tensor) -> Asked:
+        """Ask for `rows`, which wait until one of all that were asked for is taken."""
+        if self.placement is None:
+            return AtHand(partial(self.rows, ids))
+        return self.placement.ask_rows(ids)
+
+    def ask_pooled(self, ids: Tensor, mask: Tensor) -> Asked:
+        """Ask for `pooled` in the same way."""
+        if self.placement is None:
+            return AtHand(partial(self.pooled, ids, mask))
+        return self.placement.ask_pooled(ids, mask)
 
     def initial_rows(self, begin: int = 0, end: int | None = None) -> Tensor:
         """Draw the initial values of rows `begin:end`; they do not depend on the cut."""

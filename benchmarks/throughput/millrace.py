@@ -38,21 +38,24 @@ class MillraceTwoTower(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Batch]:
         """Score the users against the step's candidates."""
-        history = self.items.pooled(batch["histories"], torch.ones_like(batch["histories"]) > 0)
-        users = self.towers.users(torch.cat([self.users.rows(batch["users"]), history], 1))
-        items = self._candidates(batch["candidates"])
+        everywhere = torch.ones_like(batch["histories"], dtype=torch.bool)
+        history = self.items.ask_pooled(batch["histories"], everywhere)
+        known = self.users.ask_rows(batch["users"])
+        candidates = self.items.ask_rows(self._own(batch["candidates"]))
+        users = self.towers.users(torch.cat([known.take(), history.take()], 1))
+        items = self.towers.items(candidates.take())
+        if self.workers.num_workers > 1:
+            items = gathered(items, self.workers)
         weights = torch.full((len(users),), 1.0 / len(users))
         rows = SoftmaxRows(batch["positions"], weights, torch.zeros(len(items)))
         loss = softmax_loss(users, items, scale=torch.tensor(1.0 / TEMPERATURE), rows=rows)
         self.losses[0] = loss.detach()
         return loss, {}
 
-    def _candidates(self, ids: Tensor) -> Tensor:
-        """Return the candidates' vectors; every worker computes its share of them."""
+    def _own(self, ids: Tensor) -> Tensor:
+        """Return the candidates whose vectors this worker computes: its share of them."""
         share = len(ids) // self.workers.num_workers
-        own = ids[self.workers.rank * share :][:share]
-        vectors = self.towers.items(self.items.rows(own))
-        return gathered(vectors, self.workers) if self.workers.num_workers > 1 else vectors
+        return ids[self.workers.rank * share :][:share]
 
 
 class Rounds:

@@ -39,6 +39,10 @@ class Distinct:
         inverse[self.order] = numbers.repeat_interleave(ends - self.starts)
         return inverse
 
+    def own_sums(self, gradients: Tensor) -> Tensor:
+        """Return each distinct id's sum (n, dim) of the gradients (repetitions, dim)."""
+        return torch.nn.functional.embedding_bag(self.order, gradients, self.starts, mode="sum")
+
     def sums(self, source: Tensor, gradients: Tensor) -> Tensor:
         """Return each distinct id's sum (n, dim) of `gradients[source[k]]` over its repetitions k.
 

@@ -11,6 +11,7 @@ from models.embedding import EmbeddingTable
 from models.tables.adagrad import RowwiseAdagrad
 from models.tables.adamw import TableAdamW
 from models.tables.capacity import Capacity
+from models.tables.exchange import Exchange
 from models.tables.optimizer import Learning, OptimizerName, TableOptimizer
 from models.tables.placement import DEFAULT, PlacementName
 from models.tables.routes import RowRouter
@@ -57,6 +58,7 @@ class PlacedTables:
         self.tables = tables_of(model)
         self.learning = learning
         self.device = device or torch.device("cpu")
+        self._exchange = Exchange(self.workers)
         self._capacity = Capacity(self.device, learning, self.workers.num_workers)
         self._placements = {
             name: self._place(name, table, placement_of(name, placements))
@@ -131,7 +133,9 @@ class PlacedTables:
         else:
             rows = table.weight.detach()[own].clone()
         rows = rows.to(self.device)
-        placed = RowShards(rows, self._optimizer(rows), router, self._queue)
+        placed = RowShards(
+            rows, self._optimizer(rows), router, exchange=self._exchange, due=self._queue
+        )
         table.weight = nn.Parameter(placed.as_shard(rows), requires_grad=False)
         return placed
 
@@ -149,6 +153,7 @@ class PlacedTables:
     def _collect(self) -> None:
         self._is_due = False
         with torch.no_grad():
+            self._exchange.bring_back()
             for placement in self._placements.values():
                 placement.collect()
 

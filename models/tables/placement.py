@@ -4,6 +4,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from models.tables.asked import Asked
+
 PlacementName = Literal["local", "replicated", "row_sharded"]
 DEFAULT = "default"
 """The key of the tables that no other key names."""
@@ -12,12 +14,12 @@ DEFAULT = "default"
 class Placement(Protocol):
     """Looks rows up where they are, and takes their gradients back."""
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """Return the vectors of ids (...): (..., dim)."""
+    def ask_rows(self, ids: Tensor) -> Asked:
+        """Ask for the vectors of ids (...): (..., dim)."""
         ...
 
-    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
+    def ask_pooled(self, ids: Tensor, mask: Tensor) -> Asked:
+        """Ask for the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
         ...
 
     def state(self) -> dict[str, Tensor]:

@@ -1,78 +1,98 @@
-"""The ways of a lookup in a sharded table: which worker is asked for what, and back."""
+"""The ways of a lookup in a sharded table: what is asked of which worker, and what comes back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from models.tables.gradients import Contribution, Distinct
+from models.tables.gradients import INT32_ROWS, Distinct
 from models.tables.lookup import Bags
 from models.tables.workers import Workers
 
-ID_BYTES = 8
+ID_BYTES = 4
 VALUE_BYTES = 4
-EXACT_IDS = 16_384
-SAMPLED = 16
-"""One in so many distinct ids is counted, of more than `EXACT_IDS`."""
-HASH_FACTOR, HASH_SHIFT = 0x1E3779B97F4A7C15, 60  # the upper bits of a product, -8 to 7: 16 values
+MARGIN = 1.25
+"""So many times the ids whose number decides are looked at first: most often they do."""
 
 
-@dataclass(frozen=True)
+class Route(Protocol):
+    """One lookup's side of the exchange. Per owner: the ids that are asked of it, and its answer.
+
+    `ids[w]` (n_w,) are numbers in the whole table; where `lengths` (workers, bags) is given, owner
+    w sums them to bags of `lengths[w]` ids and answers a row per bag, otherwise one per id.
+    """
+
+    ids: Sequence[Tensor]
+    lengths: Tensor | None
+
+    def joined(self, answers: Sequence[Tensor]) -> Tensor:
+        """Make the lookup's vectors (m, dim) of the owners' answers."""
+        ...
+
+    def parted(self, gradients: Tensor) -> Sequence[Tensor]:
+        """Make what each owner's answer gets of the gradients (m, dim) of the vectors."""
+        ...
+
+
 class RowRoute:
     """Distinct rows, each fetched once from its owner.
 
-    `sent[w]` of the distinct ids belong to worker w, which asks for `received[w]` of ours:
-    `asked` (sum of received,), numbered within our shard.
+    Args:
+        distinct: the ids.
+        counts: how many of them each worker owns.
+        bags: to which the fetched rows are averaged; None gives a vector per original id.
     """
 
-    workers: Workers
-    distinct: Distinct
-    sent: Sequence[int]
-    received: Sequence[int]
-    asked: Tensor
+    def __init__(self, distinct: Distinct, counts: list[int], bags: Bags | None = None) -> None:
+        self.lengths: Tensor | None = None
+        self.distinct = distinct
+        self.counts = counts
+        self.bags = bags
+        self.ids: Sequence[Tensor] = torch.split(distinct.ids, counts)
 
-    def fetched(self, weight: Tensor) -> Tensor:
-        """Return the distinct rows (n, dim); `weight` is our shard."""
-        rows = torch.nn.functional.embedding(self.asked, weight)
-        return self.workers.exchanged(rows, self.received, self.sent)
+    def joined(self, answers: Sequence[Tensor]) -> Tensor:
+        """Put every row where it was asked for."""
+        rows, inverse = torch.cat(list(answers)), self.distinct.inverse()
+        if self.bags is not None:
+            return self.bags.at(inverse).means(rows)
+        return rows.index_select(0, inverse)
 
-    def returned(self, sums: Tensor) -> Contribution:
-        """Send the distinct rows' gradients to their owners; return what came to us."""
-        gradients = self.workers.exchanged(sums, self.sent, self.received)
-        return Contribution.row_by_row(self.asked, gradients)
+    def parted(self, gradients: Tensor) -> Sequence[Tensor]:
+        """Sum the gradients of each row."""
+        if self.bags is None:
+            sums = self.distinct.own_sums(gradients)
+        else:
+            sums = self.distinct.sums(self.bags.source, gradients * self.bags.shares)
+        return torch.split(sums, self.counts)
 
 
-@dataclass(frozen=True)
 class PartialSums:
     """Bags that every owner sums over its own rows.
 
-    Worker w has `bags[w]` bags. `asked` (n,) are ids in our shard, by worker and bag; `source`
-    (n,) their bags, counted over all workers; `starts` (sum of bags,) where one begins.
+    Args:
+        bags: the ids.
+        order: (n,) what sorts them by owner, in each by bag.
+        lengths: (workers, bags) how many of a bag's ids an owner has.
     """
 
-    workers: Workers
-    own: Bags
-    bags: Sequence[int]
-    asked: Tensor
-    source: Tensor
-    starts: Tensor
+    def __init__(self, bags: Bags, order: Tensor, lengths: Tensor) -> None:
+        self.bags = bags
+        self.lengths: Tensor | None = lengths
+        counts = lengths.sum(1).tolist()
+        self.ids: Sequence[Tensor] = torch.split(bags.ids.index_select(0, order), counts)
 
-    def means(self, weight: Tensor) -> Tensor:
-        """Return the mean of each of our bags (bags, dim); `weight` is our shard."""
-        sums = torch.nn.functional.embedding_bag(self.asked, weight, self.starts, mode="sum")
-        parts = self.workers.exchanged(sums, self.bags, self._to_all)
-        return parts.view(len(self.bags), -1, weight.shape[1]).sum(0).mul_(self.own.shares)
+    def joined(self, answers: Sequence[Tensor]) -> Tensor:
+        """Add the owners' sums up, and make them means."""
+        first, *others = answers
+        sums = first.clone()
+        for answer in others:
+            sums += answer
+        return sums.mul_(self.bags.shares)
 
-    def returned(self, gradients: Tensor) -> Contribution:
-        """Send our bags' gradients (bags, dim) to all owners; return what came to us."""
-        repeated = (gradients * self.own.shares).repeat(len(self.bags), 1)
-        received = self.workers.exchanged(repeated, self._to_all, self.bags)
-        return Contribution(self.asked, self.source, received)
-
-    @property
-    def _to_all(self) -> list[int]:
-        return [len(self.own.starts)] * len(self.bags)
+    def parted(self, gradients: Tensor) -> Sequence[Tensor]:
+        """Every owner gets the gradients of all bags."""
+        return [gradients * self.bags.shares] * len(self.ids)
 
 
 class RowRouter:
@@ -85,66 +105,58 @@ class RowRouter:
         self.begin = min(workers.rank * self.size, num_rows)
         self.end = min(self.begin + self.size, num_rows)
 
-    def rows(self, ids: Tensor) -> RowRoute:
-        """Route ids (n,)."""
+    def rows(self, ids: Tensor, bags: Bags | None = None) -> RowRoute:
+        """Route ids (n,), those of bags if they are."""
         distinct = Distinct.of(ids, self.num_rows)
-        counts = self.workers.all(self._counts(distinct.ids))
-        sent = counts[self.workers.rank].tolist()
-        received = counts[:, self.workers.rank].tolist()
-        asked = self.workers.exchanged(distinct.ids, sent, received) - self.begin
-        return RowRoute(self.workers, distinct, sent, received, asked)
+        return RowRoute(distinct, self._counts(distinct.ids), bags)
 
     def bags(self, bags: Bags, dim: int) -> RowRoute | PartialSums:
-        """Route bags the way that costs all workers together fewer bytes."""
-        own = [about_distinct(bags.ids), len(bags.ids), len(bags.starts)]
-        facts = self.workers.all(torch.tensor(own, device=bags.ids.device))
-        num_distinct, num_ids, num_bags = facts.sum(0).tolist()
-        if are_sums_cheaper(num_distinct, num_ids, num_bags, self.workers.num_workers, dim=dim):
-            return self._partial_sums(bags, facts[:, 2].tolist())
-        return self.rows(bags.ids)
+        """Route bags the way that costs this worker fewer bytes."""
+        bound = bound_of_rows(len(bags.ids), len(bags.starts), self.workers.num_workers, dim=dim)
+        if has_more_distinct(bags.ids, bound):
+            return self._partial_sums(bags)
+        return self.rows(bags.ids, bags)
 
-    def _partial_sums(self, bags: Bags, num_bags: list[int]) -> PartialSums:
-        num_workers, own = self.workers.num_workers, len(bags.starts)
-        owners = bags.ids.div(self.size, rounding_mode="floor")
-        order = torch.sort(owners.to(torch.int32), stable=True).indices
-        lengths = torch.bincount(owners * own + bags.source, minlength=num_workers * own)
-        received = self.workers.exchanged(lengths, [own] * num_workers, num_bags)
-        sent = lengths.view(num_workers, own).sum(1).tolist()
-        asked = [int(part.sum()) for part in torch.split(received, num_bags)]
-        ids = self.workers.exchanged(bags.ids.index_select(0, order), sent, asked) - self.begin
-        source = torch.arange(len(received), device=ids.device).repeat_interleave(received)
-        starts = received.cumsum(0) - received
-        return PartialSums(self.workers, bags, num_bags, ids, source, starts)
+    def _partial_sums(self, bags: Bags) -> PartialSums:
+        num_workers, num_bags = self.workers.num_workers, len(bags.starts)
+        keys = bags.ids.int() if self.num_rows < INT32_ROWS else bags.ids
+        owners = keys.div(self.size, rounding_mode="floor")
+        order = torch.sort(owners.to(_small_type(num_workers)), stable=True).indices
+        cells = bags.source.add(owners, alpha=num_bags)
+        lengths = torch.bincount(cells, minlength=num_workers * num_bags)
+        return PartialSums(bags, order, lengths.view(num_workers, num_bags))
 
-    def _counts(self, ids: Tensor) -> Tensor:
-        """Count how many of the ascending ids each worker owns (workers,)."""
+    def _counts(self, ids: Tensor) -> list[int]:
+        """Count how many of the ascending ids each worker owns."""
         firsts = torch.arange(1, self.workers.num_workers, device=ids.device) * self.size
-        cuts = torch.searchsorted(ids, firsts)
-        ends = torch.cat([cuts, cuts.new_tensor([len(ids)])])
-        return ends.diff(prepend=ends.new_zeros(1))
+        cuts = [0, *torch.searchsorted(ids, firsts).tolist(), len(ids)]
+        return [end - begin for begin, end in zip(cuts, cuts[1:], strict=False)]
 
 
-def about_distinct(ids: Tensor) -> int:
-    """Return about how many ids are distinct: of many, those whose hash falls into a sample."""
-    if len(ids) <= EXACT_IDS:
-        return len(torch.unique(ids))
-    hashes = (ids * HASH_FACTOR) >> HASH_SHIFT
-    return SAMPLED * len(torch.unique(ids[hashes == 0]))
+def bound_of_rows(num_ids: int, num_bags: int, num_workers: int, *, dim: int) -> float:
+    """Return the number of distinct ids up to which rows cost fewer bytes than sums of bags.
 
-
-def are_sums_cheaper(
-    num_distinct: int, num_ids: int, num_bags: int, num_workers: int, *, dim: int
-) -> bool:
-    """Compare the bytes of both exchanges, forward and backward.
-
-    Args:
-        num_distinct: distinct ids, summed over the workers.
-        num_ids: all ids.
-        num_bags: all bags.
-        num_workers: owners that a bag is sent to.
-        dim: of a row.
+    A row costs its id and, forward and backward, its values, if it is not our own. A sum costs
+    the values at every worker, and all ids with their repetitions travel.
     """
     values = 2 * VALUE_BYTES * dim
-    rows = num_distinct * (ID_BYTES + values) / num_workers
     sums = num_ids * ID_BYTES / num_workers + num_bags * (ID_BYTES + values)
-    return sums < rows
+    return sums * num_workers / (ID_BYTES + values)
+
+
+def has_more_distinct(ids: Tensor, bound: float) -> bool:
+    """Tell whether ids (n,) have more than `bound` different values."""
+    for count in (int(MARGIN * bound) + 1, len(ids)):
+        if min(count, len(ids)) > bound and _num_distinct(ids[:count]) > bound:
+            return True
+    return False
+
+
+def _num_distinct(ids: Tensor) -> int:
+    ordered = torch.sort(ids).values
+    return 1 + int((ordered[1:] != ordered[:-1]).sum())
+
+
+def _small_type(num_workers: int) -> torch.dtype:
+    """Return a type for worker numbers; the fewer its bytes, the faster they are sorted."""
+    return torch.uint8 if num_workers <= torch.iinfo(torch.uint8).max else torch.int32

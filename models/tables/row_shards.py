@@ -11,66 +11,65 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 from cluster.memory import Memory
+from models.tables.asked import Asked, AtHand
+from models.tables.exchange import Exchange, Lookup
 from models.tables.gradients import Contribution, RowGradients
 from models.tables.lookup import Bags, looked_up
 from models.tables.optimizer import TableOptimizer
-from models.tables.routes import PartialSums, RowRoute, RowRouter
+from models.tables.routes import Route, RowRouter
 
 MEMORY_SHARE = 0.5
 """Of what is left, above which a whole table goes into a file."""
-
-Returned = Callable[[], Contribution]
 
 
 class RowShards:
     """Looks up by all_to_all: ids travel to the rows' owners, rows or sums of rows come back.
 
-    All workers look up and go backward in lockstep. Lookups of distinct rows exchange each row
+    All workers look up and go backward in lockstep. Lookups of rows exchange each distinct row
     once; a pooled lookup exchanges either distinct rows or each owner's share of every bag,
-    whichever is fewer bytes in this step. Gradients return the same way.
+    whichever is fewer bytes for the worker. Gradients return the same way.
 
     Args:
         weight: this worker's rows.
         optimizer: lets them learn.
         router: knows which worker owns which rows.
+        exchange: carries the lookups of all tables.
         due: called when the first gradient of a step arrives.
     """
 
     def __init__(
-        self, weight: Tensor, optimizer: TableOptimizer, router: RowRouter, due: Callable[[], None]
+        self,
+        weight: Tensor,
+        optimizer: TableOptimizer,
+        router: RowRouter,
+        *,
+        exchange: Exchange,
+        due: Callable[[], None],
     ) -> None:
         self.weight = weight
         self.optimizer = optimizer
         self.router = router
+        self.exchange = exchange
         self._due = due
-        self._pending: list[Returned] = []
+        self._pending: list[Contribution] = []
         group = router.workers.group
         assert group is not None
         self._mesh = DeviceMesh.from_group(group, weight.device.type)
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """Return the vectors of ids (...): (..., dim)."""
-        route = self.router.rows(ids.reshape(-1))
-        rows = looked_up(partial(self._fetched, route), partial(self._add_rows, route))
-        return rows.view(*ids.shape, -1)
+    def ask_rows(self, ids: Tensor) -> Asked:
+        """Ask for the vectors of ids (...): (..., dim)."""
+        return self._asked(self.router.rows(ids.reshape(-1)), ids.shape)
 
-    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
+    def ask_pooled(self, ids: Tensor, mask: Tensor) -> Asked:
+        """Ask for the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
         bags = Bags.of(ids, mask, self.weight.dtype)
-        route = self.router.bags(bags, self.weight.shape[1])
-        if isinstance(route, PartialSums):
-            read, report = partial(route.means, self.weight), partial(self._add_shares, route)
-        else:
-            read, report = partial(self._pooled, route, bags), partial(self._add_bags, route, bags)
-        return looked_up(read, report).view(*ids.shape[:-1], -1)
+        return self._asked(self.router.bags(bags, self.weight.shape[1]), ids.shape[:-1])
 
     def collect(self) -> None:
-        """Send the gradients of a step to the rows' owners, sum them there, and let rows learn."""
-        contributions = [returned() for returned in self._pending]
+        """Sum what the exchange has brought of a step, and let the rows learn."""
+        summed = RowGradients.summed(self._pending, self.weight)
         self._pending = []
-        gradients = RowGradients.summed(contributions, self.weight)
-        gradients.sums.div_(self.router.workers.num_workers)
-        self.optimizer.update(gradients)
+        self.optimizer.update(summed)
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's state, what has a value per row as a shard."""
@@ -101,32 +100,24 @@ class RowShards:
             workers.receive(part, of=rank)
         return rows
 
-    def _fetched(self, route: RowRoute) -> Tensor:
-        rows = route.fetched(self.weight)
-        return torch.nn.functional.embedding(route.distinct.inverse(), rows)
+    def _asked(self, route: Route, shape: torch.Size) -> Asked:
+        lookup = Lookup(route, self.weight, self.router, self._add)
+        self.exchange.ask(lookup)
+        return AtHand(partial(self._taken, lookup, shape))
 
-    def _pooled(self, route: RowRoute, bags: Bags) -> Tensor:
-        rows = route.fetched(self.weight)
-        return bags.at(route.distinct.inverse()).means(rows)
+    def _taken(self, lookup: Lookup, shape: torch.Size) -> Tensor:
+        if not lookup.answers:
+            self.exchange.answer()
+        vectors = looked_up(lookup.vectors, partial(self._report, lookup))
+        return vectors.view(*shape, self.weight.shape[1])
 
-    def _add_rows(self, route: RowRoute, gradients: Tensor) -> None:
-        flat = self._flat(gradients)
-        source = torch.arange(len(flat), device=flat.device)
-        self._add(partial(route.returned, route.distinct.sums(source, flat)))
-
-    def _add_bags(self, route: RowRoute, bags: Bags, gradients: Tensor) -> None:
-        sums = route.distinct.sums(bags.source, self._flat(gradients) * bags.shares)
-        self._add(partial(route.returned, sums))
-
-    def _add_shares(self, route: PartialSums, gradients: Tensor) -> None:
-        self._add(partial(route.returned, self._flat(gradients)))
-
-    def _add(self, returned: Returned) -> None:
-        self._pending.append(returned)
+    def _report(self, lookup: Lookup, gradients: Tensor) -> None:
+        flat = gradients.reshape(-1, self.weight.shape[1]).to(self.weight.dtype)
+        self.exchange.learn(lookup, flat.contiguous())
         self._due()
 
-    def _flat(self, gradients: Tensor) -> Tensor:
-        return gradients.reshape(-1, self.weight.shape[1]).to(self.weight.dtype).contiguous()
+    def _add(self, contribution: Contribution) -> None:
+        self._pending.append(contribution)
 
 
 def rows_of(num_rows: int, like: Tensor, share: float = MEMORY_SHARE) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.tables.asked import Asked, AtHand
 from models.tables.gradients import Contribution, RowGradients
 from models.tables.lookup import Bags, looked_up
 from models.tables.optimizer import TableOptimizer
@@ -31,16 +32,13 @@ class WholeTable:
         self._due = due
         self._pending: list[Contribution] = []
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """Return the vectors of ids (...): (..., dim)."""
-        read = partial(torch.nn.functional.embedding, ids, self.weight)
-        return looked_up(read, partial(self._add_rows, ids.reshape(-1)))
+    def ask_rows(self, ids: Tensor) -> Asked:
+        """Ask for the vectors of ids (...): (..., dim)."""
+        return AtHand(partial(self._rows, ids))
 
-    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
-        bags = Bags.of(ids, mask, self.weight.dtype)
-        pooled = looked_up(partial(bags.means, self.weight), partial(self._add_bags, bags))
-        return pooled.view(*ids.shape[:-1], -1)
+    def ask_pooled(self, ids: Tensor, mask: Tensor) -> Asked:
+        """Ask for the mean over the last axis of ids (..., n) where mask: (..., dim), 0 of none."""
+        return AtHand(partial(self._pooled, ids, mask))
 
     def collect(self) -> None:
         """Sum what the lookups of a step sent back, over all workers, and let the rows learn."""
@@ -51,6 +49,15 @@ class WholeTable:
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's state."""
         return self.optimizer.state()
+
+    def _rows(self, ids: Tensor) -> Tensor:
+        read = partial(torch.nn.functional.embedding, ids, self.weight)
+        return looked_up(read, partial(self._add_rows, ids.reshape(-1)))
+
+    def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        bags = Bags.of(ids, mask, self.weight.dtype)
+        pooled = looked_up(partial(bags.means, self.weight), partial(self._add_bags, bags))
+        return pooled.view(*ids.shape[:-1], self.weight.shape[1])
 
     def _add_rows(self, ids: Tensor, gradients: Tensor) -> None:
         gradients = self._flat(gradients)

@@ -39,9 +39,14 @@ class Workers:
 
     def all(self, tensor: Tensor) -> Tensor:
         """Gather tensors of one shape (...): (workers, ...)."""
-        gathered = tensor.new_empty(self.num_workers * tensor.numel())
-        dist.all_gather_single(gathered, tensor.reshape(-1), group=self.group)
-        return gathered.view(self.num_workers, *tensor.shape)
+        return self.crossed(tensor.expand(self.num_workers, *tensor.shape))
+
+    def crossed(self, tensor: Tensor) -> Tensor:
+        """Send part w of a tensor (workers, ...) to worker w; return what came, by worker."""
+        sent = tensor.contiguous()
+        received = torch.empty_like(sent)
+        dist.all_to_all_single(received, sent, group=self.group)
+        return received
 
     def exchanged(self, tensor: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
         """Send the first `sent[0]` rows to worker 0, the next `sent[1]` to worker 1, and so on.

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from models.embedding import EmbeddingTable
 from models.tables.adagrad import RowwiseAdagrad
+from models.tables.exchange import Exchange
 from models.tables.optimizer import Learning
 from models.tables.placed import PlacedTables
 from models.tables.routes import RowRouter
@@ -37,15 +38,18 @@ def test_shards_exchange_over_nccl(nccl: Workers, bags: int, size: int) -> None:
     learning = Learning("rowwise_adagrad", 0.1)
     callbacks: list[str] = []
     due = partial(callbacks.append, "due")
-    shards = RowShards(rows, RowwiseAdagrad(rows, learning), RowRouter(1000, nccl), due)
+    exchange, optimizer = Exchange(nccl), RowwiseAdagrad(rows, learning)
+    shards = RowShards(rows, optimizer, RowRouter(1000, nccl), exchange=exchange, due=due)
     PlacedTables(plain, {"default": "local"}, learning)
     ids = torch.randint(0, 1000, (bags, size))
     mask = torch.rand(bags, size) < 0.7
-    pooled = shards.pooled(ids.cuda(), mask.cuda())
+    asked = shards.ask_pooled(ids.cuda(), mask.cuda()), shards.ask_rows(ids.cuda())
+    pooled, found = (part.take() for part in asked)
     torch.testing.assert_close(pooled.cpu(), plain.pooled(ids, mask), **TOLERANCE)
-    (pooled.square().sum() + shards.rows(ids.cuda()).sum()).backward()
+    (pooled.square().sum() + found.sum()).backward()
     (plain.pooled(ids, mask).square().sum() + plain.rows(ids).sum()).backward()
     assert callbacks
+    exchange.bring_back()
     shards.collect()
     torch.testing.assert_close(rows.cpu(), plain.weight.detach(), **TOLERANCE)
     torch.testing.assert_close(shards.whole(), rows.cpu(), **TOLERANCE)

@@ -10,7 +10,7 @@ from models.embedding import EmbeddingTable, deferred_tables
 from models.tables.lookup import Bags
 from models.tables.optimizer import Learning
 from models.tables.placed import PlacedTables
-from models.tables.routes import RowRouter, about_distinct, are_sums_cheaper
+from models.tables.routes import RowRouter, bound_of_rows, has_more_distinct
 from models.tables.workers import Workers
 from tests.gloo import run_workers
 from tests.toy_tables import Tensors, TwoTables, batches, own_share, tables_of
@@ -99,6 +99,30 @@ def both_ways() -> list[tuple[str, Any]]:
     return found
 
 
+def packed() -> tuple[Tensors, Tensors]:
+    """Look two tables up, all at once and one by one, each worker as often as it likes."""
+    torch.manual_seed(0)
+    tables = torch.nn.ModuleList(EmbeddingTable(rows, dim) for rows, dim in ((500, 8), (7, 3)))
+    PlacedTables(tables, {"default": "row_sharded"}, Learning(), workers=Workers.connected())
+    first, second = tables
+    rank = dist.get_rank()
+    generator = torch.Generator().manual_seed(rank)
+    ids = torch.randint(0, 500, (3 + rank, 200), generator=generator)
+    asked = {
+        "pooled": first.ask_pooled(ids, ids % 3 > 0),
+        "rows": first.ask_rows(ids[:, 5]),
+        "others": second.ask_rows(ids % 7),
+        "none": second.ask_rows(ids[:0, 0]),
+    }
+    together = {name: asked[name].take().detach() for name in reversed(asked)}
+    return together, {
+        "pooled": first.pooled(ids, ids % 3 > 0).detach(),
+        "rows": first.rows(ids[:, 5]).detach(),
+        "others": second.rows(ids % 7).detach(),
+        "none": second.rows(ids[:0, 0]).detach(),
+    }
+
+
 def local_with_company() -> str:
     try:
         PlacedTables(TwoTables(), {"default": "local"}, Learning(), workers=Workers.connected())
@@ -110,7 +134,7 @@ def local_with_company() -> str:
 def everything() -> dict[Any, Any]:
     """Do all that the tests look at, in one start of the workers."""
     answers: dict[Any, Any] = {case: trained(*case) for case in CASES}
-    return answers | {job: job() for job in (shards, both_ways, local_with_company)}
+    return answers | {job: job() for job in (shards, both_ways, packed, local_with_company)}
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -157,19 +181,29 @@ def test_pooled_lookups_go_the_cheaper_way(answers: list[Any]) -> None:
         assert all(difference < 1e-6 for _, difference in answer[both_ways])
 
 
+def test_lookups_that_wait_together_give_what_they_give_alone(answers: list[Any]) -> None:
+    for answer in answers:
+        together, alone = answer[packed]
+        assert together.keys() == alone.keys() == {"pooled", "rows", "others", "none"}
+        for name, vectors in alone.items():
+            torch.testing.assert_close(together[name], vectors, **TOLERANCE)
+
+
 def test_sums_are_cheaper_where_bags_are_large_and_ids_repeat_little() -> None:
-    assert are_sums_cheaper(150_000, 200_000, 4_096, 2, dim=64)
-    assert not are_sums_cheaper(2_000, 200_000, 4_096, 2, dim=64)
-    assert not are_sums_cheaper(150_000, 200_000, 4_096, 64, dim=64)
+    few_bags = bound_of_rows(200_000, 4_096, 2, dim=64)
+    assert 2_000 < few_bags < 150_000
+    assert bound_of_rows(200_000, 4_096, 64, dim=64) > 150_000
 
 
-def test_distinct_ids_are_counted_about_however_often_they_repeat() -> None:
+@pytest.mark.parametrize("power", [1, 4])
+@pytest.mark.parametrize("count", [1, 500, 30_000])
+def test_distinct_ids_are_counted_no_further_than_decides(power: int, count: int) -> None:
     generator = torch.Generator().manual_seed(3)
-    few = torch.randint(0, 300, (500,), generator=generator)
-    assert about_distinct(few) == len(few.unique())
-    for power, num_rows in ((1, 500_000), (4, 500_000), (1, 20_000)):
-        ids = (torch.rand(200_000, generator=generator) ** power * num_rows).long()
-        assert about_distinct(ids) == pytest.approx(len(ids.unique()), rel=0.1)
+    ids = (torch.rand(count, generator=generator) ** power * 20_000).long()
+    exact = len(ids.unique())
+    assert has_more_distinct(ids, exact - 0.5)
+    assert not has_more_distinct(ids, exact)
+    assert not has_more_distinct(ids, exact + 100)
 
 
 def test_local_tables_have_no_company(answers: list[Any]) -> None:
