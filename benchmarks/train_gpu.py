@@ -26,7 +26,8 @@ from benchmarks.machine import cpu_model, facts
 from benchmarks.throughput.common import LEARNING_RATE, CommonTwoTower
 from benchmarks.throughput.towers import TEMPERATURE, Towers
 from benchmarks.throughput.world import QUICK, Batch, Sizes, World
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import SoftmaxRows
 from models.tables.adagrad import RowwiseAdagrad
 from models.tables.optimizer import Learning
 from models.tables.whole import WholeTable

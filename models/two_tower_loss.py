@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from models.gathering import gathered
-from models.losses import Barred, SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import Barred, SoftmaxRows
 from models.tables.workers import Workers
 from models.two_tower import TwoTower
 

@@ -14,7 +14,8 @@ from benchmarks.throughput.common import LEARNING_RATE, in_batch_softmax
 from benchmarks.throughput.rounds import connect, timed
 from benchmarks.throughput.towers import TEMPERATURE, Towers
 from benchmarks.throughput.world import Batch, Sizes, World
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import SoftmaxRows
 
 TABLE_LEARNING_RATE = 0.05
 

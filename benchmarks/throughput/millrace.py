@@ -14,7 +14,8 @@ from benchmarks.throughput.unsaved import UnsavedRuntime
 from benchmarks.throughput.world import Batch, Sizes, World
 from models.embedding import EmbeddingTable
 from models.gathering import gathered
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import SoftmaxRows
 from models.tables.placement import PlacementName
 from models.tables.workers import Workers
 from train.config import ModelTraining

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.losses import Barred, SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import Barred, SoftmaxRows
 
 ROWS, ITEMS, DIM = 37, 19, 8
 

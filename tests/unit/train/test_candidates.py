@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.losses import SoftmaxRows, softmax_loss
+from models.losses import softmax_loss
+from models.softmax_rows import SoftmaxRows
 from train.candidates import AllItems, SampledItems
 
 ITEMS = 60
