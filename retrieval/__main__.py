@@ -17,6 +17,7 @@ STEPS = {
     "index": "building the index",
     "recall": "checking recall",
     "files": "writing the bundle",
+    "precision": "judging the ranker in bf16",
     "seal": "sealing it",
     "register": "registering the version",
 }

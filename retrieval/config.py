@@ -55,6 +55,18 @@ class FreshConfig(Section):
     """Items published longer ago are not fresh."""
 
 
+class RankerPrecision(Section):
+    """`[retrieval.ranker]`: the precision in which the published bundle ranks."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs the matrix products over candidates in bfloat16: faster on CPUs that have it
+    (AVX512_BF16, AMX) and on GPUs."""
+    max_auc_loss: float = Field(default=0.001, ge=0, lt=1)
+    """Share of a task's AUC on the validation split that may be lost; more is not published."""
+    checked_rows: int = Field(default=5_000, ge=1)
+    """Validation impressions that this is judged on, evenly spaced."""
+
+
 class RetrievalConfig(RetrievalTarget):
     """`[retrieval]`."""
 
@@ -64,6 +76,7 @@ class RetrievalConfig(RetrievalTarget):
     quotas: QuotasConfig = QuotasConfig()
     popular: PopularConfig = PopularConfig()
     fresh: FreshConfig = FreshConfig()
+    ranker: RankerPrecision = RankerPrecision()
     keep_bundles: int = Field(default=5, ge=1)
     """Newest published bundles kept for rollback, besides those with an alias."""
 

@@ -17,6 +17,7 @@ from retrieval.index import Index
 from retrieval.indexes import build_index
 from retrieval.ingredients import Ingredients
 from retrieval.item_vectors import item_vectors
+from retrieval.precision import lower_precision
 from retrieval.recall import Truth, check_recall
 from retrieval.retriever import Retriever
 from retrieval.user_tower import UserTower
@@ -45,12 +46,17 @@ def make_bundle(
     """Fill an empty folder with a checked, sealed bundle; return its id and manifest's facts.
 
     Raises:
-        InputError: the item vectors are broken, or the index misses its recall.
+        InputError: the item vectors are broken, the index misses its recall, or the ranker suffers
+            from its precision.
     """
     started = time.monotonic()
     searchable = _searchable(ingredients, announce)
     announce("files")
     write_draft(folder, ingredients, searchable.vectors, searchable.index)
+    precision = ingredients.settings.retrieval.ranker
+    if precision.precision != "fp32":
+        announce("precision")
+    ranker = lower_precision(folder, ingredients.examples, precision)
     announce("seal")
     facts = {
         **_facts(ingredients),
@@ -58,6 +64,7 @@ def make_bundle(
         "index": searchable.index.kind,
         "recall": round(searchable.recall, 6),
         "recall_at": searchable.recall_at,
+        "ranker": ranker,
         "seconds": round(time.monotonic() - started, 1),
     }
     return seal(folder, facts), facts
