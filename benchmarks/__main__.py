@@ -36,6 +36,7 @@ BENCHMARKS = {
     "train_throughput": Benchmark((), NOTHING, minutes=12),
     "serve_http": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=3),
     "serve_spike": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=5),
+    "ranking_runtime": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}, g++", minutes=5),
     "ranking_rival": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=5),
     "ranking_ablation": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=120),
     "retrieval_ablation": Benchmark((ML1M,), f"prepared data of {ML1M}", minutes=360),

@@ -28,7 +28,8 @@ def halve_products(program: ExportedProgram) -> int:
     products = [node for node in graph.nodes if node.target in PRODUCTS]
     for node in products:
         node.args = map_arg(node.args, lambda operand: _halved(graph, operand, casts))
-        _give_float32(graph, node)
+        exact = _give_float32(graph, node)
+        program.graph_signature.replace_all_uses(node.name, exact.name)
     program.graph_module.recompile()
     graph.lint()
     return len(products)
@@ -43,11 +44,12 @@ def _halved(graph: Graph, operand: Node, casts: dict[Node, Node]) -> Node:
     return casts[operand]
 
 
-def _give_float32(graph: Graph, node: Node) -> None:
+def _give_float32(graph: Graph, node: Node) -> Node:
     exact = node.meta["val"]
     node.meta["val"] = exact.to(torch.bfloat16)
     cast = _cast(graph, node, torch.float32)
     node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
+    return cast
 
 
 def _cast(graph: Graph, node: Node, dtype: torch.dtype) -> Node:

@@ -1,0 +1,194 @@
+"""One request's ranking in several runtimes: the user's side once, and again for every candidate.
+
+    .venv/bin/python -m benchmarks.ranking_runtime CONFIG [--candidates 500] [--rounds 60]
+
+The config's ranker over its prepared data, with random weights: speed does not depend on them. All
+runtimes compute in turn in one thread; medians are of that thread's CPU time, which other work on
+the machine hardly changes. ONNX Runtime takes part where the extra `onnx` is installed.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.export import Dim
+
+from benchmarks.machine import facts
+from benchmarks.rankers import Repeated, Together, random_ranker, request_inputs
+from cluster.command import parser, run
+from cluster.storage import Storage
+from features.examples import Examples
+from models.export import export_ranker, save_program
+from models.half_precision import halve_products
+from models.ranker import ITEM_INPUTS, ItemsProgram, Ranker, UserProgram
+from models.runtime.package import Package
+from models.runtime.packages import run_compiler
+from models.runtime.programs import Program
+from train.config import TrainSettings
+
+RESULTS = Path(__file__).parent / "results" / "ranking_runtime.json"
+WARM_UP = 5
+TOGETHER = 4
+"""Requests of one batch, for what batching across requests would bring."""
+
+Tensors = dict[str, Tensor]
+Call = Callable[[], Any]
+
+
+def main(settings: TrainSettings, options: argparse.Namespace) -> None:
+    """Measure, print the table and one JSON line, and keep it."""
+    torch.set_num_threads(1)
+    examples = Examples.open(Storage(settings.storage.root, settings.recommender))
+    ranker = random_ranker(settings, examples)
+    user, items = request_inputs(examples, options.candidates)
+    with tempfile.TemporaryDirectory(prefix="millrace-runtime-") as folder:
+        with torch.no_grad():
+            calls = _calls(ranker, user, items, Path(folder))
+        with torch.inference_mode():
+            errors = _errors(calls)
+            rows = _measured(calls, options.rounds)
+    result = {
+        "benchmark": "ranking_runtime",
+        "recommender": settings.recommender,
+        "candidates": options.candidates,
+        "history": int(user["history_gaps"].shape[1]),
+        "rounds": options.rounds,
+        "clock": "thread CPU",
+        "rows": rows,
+        "ratios": _ratios(rows),
+        "errors": errors,
+        **facts("torch", *(["onnxruntime"] if _has_onnx() else [])),
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    _print(rows)
+    print(json.dumps(result))
+
+
+def _calls(ranker: Ranker, user: Tensors, items: Tensors, folder: Path) -> dict[str, Call]:
+    """Return what is timed, by name."""
+    user_side, item_side = UserProgram(ranker).eval(), ItemsProgram(ranker).eval()
+    repeated = Repeated(ranker).eval()
+    num = len(items["item_codes"])
+    many = {name: tensor.repeat_interleave(num, 0) for name, tensor in user.items()}
+    programs = _exported(ranker, {**many, **items}, folder)
+    state = user_side(user)
+    batch = tuple(part.repeat_interleave(TOGETHER, 0) for part in state)
+    batched = {name: _stacked(tensor) for name, tensor in items.items()}
+    save_program(Together(ranker), (batch, batched), None, folder / "together.pt2")
+    compiled = {name: _compiled(folder / f"{name}.pt2") for name in (*programs, "together")}
+    modules = {name: torch.export.load(folder / f"{name}.pt2").module() for name in programs}
+    user_package, package = compiled["ranker_user"], compiled["ranker_items"]
+    halved = compiled["ranker_items_bf16"]
+    calls: dict[str, Call] = {
+        "eager": lambda: item_side(user_side(user), items),
+        "eager, repeated": lambda: repeated(many, items),
+        "exported": lambda: modules["ranker_items"](modules["ranker_user"](user), items),
+        "exported, repeated": lambda: modules["repeated"](many, items),
+        "compiled": lambda: package(user_package(user), items),
+        "compiled, repeated": lambda: compiled["repeated"](many, items),
+        "compiled bf16": lambda: halved(user_package(user), items),
+        "compiled, user side": lambda: user_package(user),
+        "compiled, items of one request": lambda: package(state, items),
+        f"compiled, items of {TOGETHER} requests": lambda: compiled["together"](batch, batched),
+    }
+    if _has_onnx():
+        from benchmarks.onnx_session import onnx_call
+
+        calls["onnx"] = onnx_call(user_side, item_side, user, items, folder)
+        calls["onnx, repeated"] = onnx_call(None, repeated, many, items, folder)
+    return calls
+
+
+def _stacked(tensor: Tensor) -> Tensor:
+    """Repeat a request's input for a batch of requests."""
+    return tensor.expand(TOGETHER, *tensor.shape).clone()
+
+
+def _exported(ranker: Ranker, example: Tensors, folder: Path) -> tuple[str, ...]:
+    """Export as training does, with the products halved, and with the user's side repeated."""
+    export_ranker(ranker, example, folder)
+    halved = torch.export.load(folder / "ranker_items.pt2")
+    halve_products(halved)
+    torch.export.save(halved, folder / "ranker_items_bf16.pt2")
+    items = {name: example[name] for name in ITEM_INPUTS}
+    users = {name: tensor for name, tensor in example.items() if name not in ITEM_INPUTS}
+    size = Dim("pairs")
+    shapes = tuple({name: {0: size} for name in part} for part in (users, items))
+    save_program(Repeated(ranker), (users, items), shapes, folder / "repeated.pt2")
+    return "ranker_user", "ranker_items", "ranker_items_bf16", "repeated"
+
+
+def _errors(calls: dict[str, Call]) -> dict[str, float]:
+    """Return how far predictions are from eager's, of what gives one request's predictions."""
+    exact = calls["eager"]()
+    outputs = {name: call() for name, call in calls.items()}
+    return {
+        name: float((output - exact).abs().max())
+        for name, output in outputs.items()
+        if isinstance(output, Tensor) and output.shape == exact.shape
+    }
+
+
+def _compiled(source: Path) -> Program:
+    folder = source.with_suffix("")
+    folder.mkdir()
+    sys.stderr.write(f"compiling {source.stem}\n")
+    run_compiler(source, folder, False)
+    return Package(folder)
+
+
+def _measured(calls: dict[str, Call], rounds: int) -> list[dict[str, Any]]:
+    """Return the milliseconds of CPU of each call, all of them in turn in every round."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(WARM_UP + rounds):
+        for name, call in calls.items():
+            started = time.thread_time()
+            call()
+            if number >= WARM_UP:
+                times[name].append(1000 * (time.thread_time() - started))
+    return [
+        {"runtime": name, "ms": round(statistics.median(own), 3), "min_ms": round(min(own), 3)}
+        for name, own in times.items()
+    ]
+
+
+def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return times against eager and ONNX Runtime, and a batched request's against a single one."""
+    ms = {row["runtime"]: row["ms"] for row in rows}
+    single = ms["compiled, items of one request"]
+    together = ms[f"compiled, items of {TOGETHER} requests"] / TOGETHER
+    ratios = {"batched / single": together / single}
+    for rival in ("eager", "onnx"):
+        for name in ("compiled", "compiled bf16"):
+            if rival in ms:
+                ratios[f"{name} / {rival}"] = ms[name] / ms[rival]
+    return {name: round(ratio, 3) for name, ratio in ratios.items()}
+
+
+def _has_onnx() -> bool:
+    return all(find_spec(name) is not None for name in ("onnxruntime", "onnxscript"))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    table = Table("runtime", "median ms", "least ms", title="ranking one request, one thread")
+    for row in rows:
+        table.add_row(row["runtime"], f"{row['ms']:.2f}", f"{row['min_ms']:.2f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    command = parser("benchmarks.ranking_runtime", "Compare the ranker's runtimes.")
+    command.add_argument("--candidates", type=int, default=500)
+    command.add_argument("--rounds", type=int, default=60)
+    sys.exit(run(command, TrainSettings, main))
