@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 STARTED_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
@@ -31,8 +32,39 @@ ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
 PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """What a file beside the configuration tells: who guards which HAProxy, for whom."""
+
+    guard: int
+    manager: int
+    haproxy: int
+    """The last one that Ray has started."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Mark | None":
+        """Return what the file tells, None where there is none."""
+        try:
+            return cls(*map(int, path.read_text().split()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        part.write_text(f"{self.guard} {self.manager} {self.haproxy}")
+        part.replace(path)
+
+    def is_guarded(self) -> bool:
+        """Whether the guard is alive."""
+        try:
+            return Path(__file__).name in Path(f"/proc/{self.guard}/cmdline").read_text()
+        except OSError:
+            return False
+
+
 class Guard:
-    """Keeps one HAProxy alive.
+    """Keeps one manager's HAProxy alive.
 
     Args:
         command: HAProxy's, as Ray gave it.
@@ -41,11 +73,11 @@ class Guard:
     """
 
     def __init__(self, command: Sequence[str], process_id: int, manager_id: int) -> None:
-        self.config = Path(command[command.index("-f") + 1])
+        self.config = _config_of(command)
         self.start = [word for word in command if word in (command[0], "-db", "-dR")]
         self.start += ["-f", str(self.config)]
         self.admin = _admin_socket(self.config)
-        self.mark = self.config.with_name(f"{self.config.name}.guard")
+        self.mark = Mark(os.getpid(), manager_id, process_id)
         self.watched = process_id
         self.manager = _opened(manager_id)
         self.child: subprocess.Popen[bytes] | None = None
@@ -55,7 +87,7 @@ class Guard:
 
     def run(self) -> None:
         """Watch until Ray's manager ends or another guard takes over."""
-        self.mark.write_text(str(os.getpid()))
+        self.mark.write(_mark_path(self.config))
         while not self._is_over():
             if self._watch(self.watched):
                 self._replace()
@@ -68,17 +100,22 @@ class Guard:
         try:
             while not _has_ended(descriptor, POLL_MS):
                 self._follow()
-                if self.watched != process_id or self._is_over():
+                if self._is_over() or self.watched != process_id:
                     return False
         finally:
             os.close(descriptor)
-        return not self._is_over()
+        return not self._is_over() and self.watched == process_id
 
     def _is_over(self) -> bool:
+        """Tell whether there is nothing left to guard; take note of what Ray has started."""
         if self.manager is None or _has_ended(self.manager, 0):
-            self._end_child()
+            self._end_children()
             return True
-        return self.mark.read_text() != str(os.getpid())
+        mark = Mark.read(_mark_path(self.config)) or self.mark
+        if mark.haproxy != self.mark.haproxy:
+            self.watched = mark.haproxy
+        self.mark = mark
+        return mark.guard != os.getpid()
 
     def _replace(self) -> None:
         """Take note of who answers in place of the one that has ended, or start HAProxy anew."""
@@ -120,7 +157,7 @@ class Guard:
             time.sleep(PAUSE_S / 10)
         return False
 
-    def _end_child(self) -> None:
+    def _end_children(self) -> None:
         for child in [*self.former, *([self.child] if self.child else [])]:
             child.kill()
             child.wait()
@@ -154,11 +191,24 @@ def main(arguments: Sequence[str]) -> None:
     """Become HAProxy, leaving a guard behind."""
     command = [os.environ.get(BINARY_VARIABLE, "haproxy"), *arguments]
     manager_id, process_id = os.getppid(), os.getpid()
-    if "-f" in arguments and hasattr(os, "pidfd_open") and os.fork() == 0:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        Guard(command, process_id, manager_id).run()
-        os._exit(0)
+    if "-f" in arguments and hasattr(os, "pidfd_open"):
+        path = _mark_path(_config_of(arguments))
+        mark = Mark.read(path)
+        if mark is not None and mark.manager == manager_id and mark.is_guarded():
+            replace(mark, haproxy=process_id).write(path)
+        elif os.fork() == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            Guard(command, process_id, manager_id).run()
+            os._exit(0)
     os.execvp(command[0], command)  # Ray signals and awaits this very process
+
+
+def _config_of(command: Sequence[str]) -> Path:
+    return Path(command[command.index("-f") + 1])
+
+
+def _mark_path(config: Path) -> Path:
+    return config.with_name(f"{config.name}.guard")
 
 
 def _admin_socket(config: Path) -> str:

@@ -1,6 +1,5 @@
 """`[[serve.deployments]]`: which deployment holds which stages, and the two common layouts."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -17,9 +16,9 @@ EMPTY_GATEWAY = DeploymentConfig(num_cpus=0.2)
 
 
 class StageDeployment(DeploymentConfig):
-    """One deployment: its stages and its size.
+    """One deployment: its stages, which follow each other, and its size.
 
-    The one called "gateway" answers HTTP and may hold stages too.
+    The one called "gateway" answers HTTP and may hold any stages too.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
@@ -55,7 +54,8 @@ def custom(deployments: Layout) -> Layout:
     """Return the configured deployments, with a gateway if they name none.
 
     Raises:
-        ValueError: not every stage is in exactly one place, or they are out of order.
+        ValueError: a stage is not in exactly one place, or a deployment's do not follow each
+            other.
     """
     for problem in _problems(deployments):
         raise ValueError(problem)
@@ -75,11 +75,21 @@ def _problems(deployments: Layout) -> Iterator[str]:
         if names.count(name) > 1:
             yield f"two deployments are called {name!r}"
     for deployment in deployments:
-        if not deployment.stages and deployment.name != GATEWAY:
-            yield f"deployment {deployment.name!r} has no stages"
-    placed = tuple(itertools.chain(*(deployment.stages for deployment in deployments)))
-    if placed != PLACED:
+        yield from _misplaced(deployment)
+    placed = [stage for deployment in deployments for stage in deployment.stages]
+    for stage in PLACED:
+        if placed.count(stage) != 1:
+            yield f"stage {stage!r} is in {placed.count(stage)} deployments; it must be in one"
+
+
+def _misplaced(deployment: StageDeployment) -> Iterator[str]:
+    stages = deployment.stages
+    if deployment.name == GATEWAY:
+        return
+    if not stages:
+        yield f"deployment {deployment.name!r} has no stages"
+    elif stages != PLACED[PLACED.index(stages[0]) :][: len(stages)]:
         yield (
-            f"the stages are {', '.join(placed) or 'none'}; each of {', '.join(PLACED)} "
-            "must be in one deployment, in this order"
+            f"deployment {deployment.name!r} has {', '.join(stages)}, which do not follow each "
+            f"other; the order is {', '.join(PLACED)}"
         )

@@ -1,5 +1,6 @@
 """A real HAProxy that is killed comes back by itself."""
 
+import json
 import os
 import signal
 import subprocess
@@ -20,12 +21,13 @@ pytestmark = [
 ]
 
 PATIENCE_S = 30.0
-# The manager is Ray's part: it starts HAProxy and waits.
+# The manager is Ray's part: it starts HAProxy, starts another to take over, and so on.
 MANAGER = """
-import subprocess, sys
-started = subprocess.Popen(sys.argv[1:])
-print(started.pid, flush=True)
-sys.stdin.read()
+import json, subprocess, sys
+started = []
+for line in sys.stdin:
+    started.append(subprocess.Popen(json.loads(line), stdin=subprocess.DEVNULL))
+    print(started[-1].pid, flush=True)
 """
 CONFIG = """
 global
@@ -49,17 +51,31 @@ class Proxy:
         self.port = free_port("127.0.0.1")
         self.config = folder / "haproxy.cfg"
         self.say("first")
-        found = haproxy.environment()
-        command = [found[haproxy.STARTED_VARIABLE], "-db", "-f", str(self.config), "-dR"]
         self.manager = subprocess.Popen(
-            [sys.executable, "-c", MANAGER, *command],
-            env=os.environ | found,
+            [sys.executable, "-c", MANAGER],
+            env=os.environ | haproxy.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.process_id = self.start()
+
+    def start(self, *more: str) -> int:
+        """Let the manager start HAProxy; return its process."""
+        binary = haproxy.environment()[haproxy.STARTED_VARIABLE]
+        assert self.manager.stdin is not None
         assert self.manager.stdout is not None
-        self.process_id = int(self.manager.stdout.readline())
+        command = [binary, "-db", "-f", str(self.config), "-dR", *more]
+        self.manager.stdin.write(json.dumps(command) + "\n")
+        self.manager.stdin.flush()
+        return int(self.manager.stdout.readline())
+
+    def reload(self) -> int:
+        """Let another HAProxy take over, as Ray does when replicas come and go."""
+        admin = str(self.folder / "admin.sock")
+        self.process_id = self.start("-sf", str(self.process_id), "-x", admin)
+        wait_for(lambda: self.answering() == self.process_id)
+        return self.process_id
 
     def say(self, text: str) -> None:
         """Write a configuration that answers so."""
@@ -124,19 +140,13 @@ def test_it_ends_with_its_manager(proxy: Proxy) -> None:
     wait_for(lambda: proxy.answer() is None)
 
 
-def test_a_reload_by_ray_has_a_guard_of_its_own(proxy: Proxy) -> None:
-    found = haproxy.environment()
-    proxy.say("second")
-    command = [found[haproxy.STARTED_VARIABLE], "-db", "-f", str(proxy.config), "-dR"]
-    admin = str(proxy.folder / "admin.sock")
-    takes_over = [*command, "-sf", str(proxy.process_id), "-x", admin]
-    with subprocess.Popen(takes_over, env=os.environ | found) as second:
-        wait_for(lambda: proxy.answer() == "second" and proxy.answering() == second.pid)
-        second.kill()
-        wait_for(lambda: proxy.answering() not in (None, second.pid))
-        assert proxy.answer() == "second"
-        # That guard serves this process, which goes on: it ends when another takes over.
-        (proxy.folder / "haproxy.cfg.guard").write_text("nobody")
-        left = proxy.answering()
-        assert left is not None
-        os.kill(left, signal.SIGKILL)
+def test_one_guard_guards_whatever_ray_has_started_last(proxy: Proxy) -> None:
+    guard = (proxy.folder / "haproxy.cfg.guard").read_text().split()[0]
+    for text in ("second", "third"):
+        proxy.say(text)
+        reloaded = proxy.reload()
+        assert proxy.answer() == text
+        assert (proxy.folder / "haproxy.cfg.guard").read_text().split()[0] == guard
+    os.kill(reloaded, signal.SIGKILL)
+    wait_for(lambda: proxy.answering() not in (None, reloaded))
+    assert proxy.answer() == "third"

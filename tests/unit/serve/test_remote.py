@@ -32,6 +32,7 @@ GROUPINGS: list[list[list[StageName]]] = [
     [["hydrate", "retrieve", "rank"], ["rerank"]],
     [["retrieve", "rank"]],
     [["rank", "rerank"]],
+    [["rank"]],
     [["rerank"]],
 ]
 REQUEST = Request(user_id=7, num_items=5, exclude=[101, 102], filters={"creator": ["ada", "bo"]})

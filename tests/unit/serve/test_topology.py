@@ -41,6 +41,11 @@ def test_the_gateway_may_hold_stages_of_a_custom_layout() -> None:
     }
 
 
+def test_the_gateway_may_hold_what_is_around_a_stage_that_lies_elsewhere() -> None:
+    grouped = deployments(gateway=["hydrate", "retrieve", "rerank"], ranker=["rank"])
+    assert layout(**grouped)["ranker"] == ("rank",)
+
+
 def test_a_gateway_without_stages_is_added_where_none_is_named() -> None:
     assert layout(**deployments(everything=list(PLACED))) == {
         "gateway": (),
@@ -66,10 +71,10 @@ def test_scaling_sizes_the_two_short_forms() -> None:
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        (deployments(a=["hydrate"], b=["retrieve", "rank"]), "hydrate, retrieve, rank; each of"),
-        (deployments(a=["rank"], b=["hydrate", "retrieve", "rerank"]), "in this order"),
-        (deployments(a=["hydrate", "rank"], b=["retrieve", "rerank"]), "in this order"),
-        (deployments(a=list(PLACED), b=["rank"]), "must be in one deployment"),
+        (deployments(a=["hydrate"], b=["retrieve", "rank"]), "stage 'rerank' is in 0 deployments"),
+        (deployments(a=["rank"], b=["hydrate", "retrieve", "rerank"]), "'b' has hydrate, retrieve"),
+        (deployments(a=["retrieve", "hydrate"], b=["rank", "rerank"]), "the order is hydrate, re"),
+        (deployments(a=list(PLACED), b=["rank"]), "stage 'rank' is in 2 deployments"),
         (deployments(a=[], b=list(PLACED)), "deployment 'a' has no stages"),
         (deployments(a=["filter"]), "Input should be 'hydrate', 'retrieve', 'rank' or 'rerank'"),
         (deployments(**{"A b": list(PLACED)}), "should match pattern"),

@@ -1,0 +1,1 @@
+"""The parts of the benchmark that kills what a service consists of."""
