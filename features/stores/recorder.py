@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,9 @@ class Recorder:
     def appended(self, record: Record | None, events: Iterable[UserEvent]) -> Record:
         """Return the record after live events, in whatever order they came.
 
-        An event with the item and instant of a recent event or of a kept positive is that event
-        again: labels that were unknown are filled in, nothing is counted twice.
+        An event with the id of a recent event, or with the item and instant of a recent event or
+        of a kept positive, is that event again: labels that were unknown are filled in, nothing
+        is counted twice.
         """
         record = self._current(record)
         for event in events:
@@ -107,7 +109,7 @@ class Recorder:
         elif _is_kept(record, event):
             return
         else:
-            record.recent.append(UserEvent(event.item_id, event.timestamp_ms, dict(labels)))
+            record.recent.append(replace(event, labels=dict(labels)))
             del record.recent[:-MAX_RECENT]
         self._count(record, event.timestamp_ms, labels, is_new=twin is None)
         if labels.get(self.schema.positive, 0.0) >= POSITIVE:
@@ -149,7 +151,8 @@ class Recorder:
 
 def _twin(recent: list[UserEvent], event: UserEvent) -> UserEvent | None:
     for known in reversed(recent):
-        if known.timestamp_ms == event.timestamp_ms and known.item_id == event.item_id:
+        is_named = event.event_id is not None and known.event_id == event.event_id
+        if is_named or (known.timestamp_ms, known.item_id) == (event.timestamp_ms, event.item_id):
             return known
     return None
 

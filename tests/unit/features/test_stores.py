@@ -184,6 +184,16 @@ def test_an_event_sent_twice_counts_once() -> None:
     assert RECORDER.counts(record, HOUR).tolist() == [1, 1, 0]
 
 
+def test_the_ids_of_events_are_kept(store: Store) -> None:
+    named = UserEvent("1", 5, {"click": 1.0}, "first")
+    store.update({"u": appending(named)})
+    store.update({"u": appending(UserEvent("1", 9, {"click": 1.0}, "first"))})
+    store.update({"u": appending(UserEvent("1", 9, {"click": 1.0}, "second"))})
+    record = store.read("u")
+    assert record is not None
+    assert [known.event_id for known in record.recent] == ["first", "second"]
+
+
 def test_an_outcome_that_comes_later_completes_its_impression() -> None:
     record = RECORDER.appended(None, [event("a", 5), event("b", 6)])
     record = RECORDER.appended(record, [event("a", 5, click=1)])
@@ -276,7 +286,7 @@ def _write_forever(folder: Path) -> None:
 def test_a_writer_killed_at_any_moment_leaves_whole_records(tmp_path: Path) -> None:
     LmdbStore(tmp_path).close()
     spawn = multiprocessing.get_context("spawn")
-    writer = spawn.Process(target=_write_forever, args=(tmp_path,))
+    writer = spawn.Process(target=_write_forever, args=(tmp_path,), daemon=True)
     writer.start()
     store = LmdbStore(tmp_path)
     deadline = time.monotonic() + 30

@@ -8,6 +8,7 @@ from serve.events import EventWriter
 from serve.hydration import Hydrator, UserSource
 from serve.messages import Events, Request, RequestError
 from tests.toy_bundle import DATA_END_MS, ToyBundle
+from tests.unit.serve.conftest import StoppedClock
 
 
 @pytest.fixture
@@ -50,6 +51,25 @@ def test_the_next_answer_knows_the_event(
     query = hydrator.hydrate(Request(user_id="u"))
     assert query.history.tolist() == [1]
     assert query.excluded.tolist() == [1]
+
+
+def test_an_event_that_is_sent_again_by_its_id_counts_once(
+    writer: EventWriter, users: UserSource, clock: StoppedClock
+) -> None:
+    for _ in range(2):
+        other = {"item_id": 101, "click": 1, "event_id": "b"}
+        writer.write(events({"click": 1, "event_id": "a"}, other))
+        clock.instant_ms += 1
+    assert counts(users) == [2, 2, 0, 0]
+
+
+def test_an_outcome_completes_the_impression_of_its_id(
+    writer: EventWriter, users: UserSource, clock: StoppedClock
+) -> None:
+    writer.write(events({"type": "impression", "event_id": "a"}))
+    clock.instant_ms += 1
+    writer.write(events({"click": 1, "event_id": "a"}))
+    assert counts(users) == [1, 1, 0, 0]
 
 
 def test_an_impression_counts_without_being_history(
