@@ -58,6 +58,7 @@ CALM_S = 8.0
 """Traffic before the kill."""
 RECOVERY_S = 180.0
 POLL_S = 0.2
+WIDTH = 140
 PACKAGES = ("ray", "torch", "numpy")
 
 
@@ -235,7 +236,7 @@ def _show(rows: list[Damage]) -> None:
     table = Table(*(name.replace("_", " ") for name in Damage.__dataclass_fields__))
     for row in rows:
         table.add_row(*map(str, row.row()))
-    Console(stderr=True).print(table)
+    Console(stderr=True, width=WIDTH).print(table)
 
 
 if __name__ == "__main__":
