@@ -49,7 +49,7 @@ RESULTS = Path(__file__).parent / "results" / "serve_kills.json"
 APPLICATION = "kills"
 RANKER = "ranker"
 LAYOUT = [
-    {"name": GATEWAY, "stages": ["hydrate", "retrieve", "rerank"], "num_cpus": 0.5},
+    {"name": GATEWAY, "stages": ["hydrate", "retrieve", "rerank"], "num_cpus": 0.6},
     {"name": RANKER, "stages": ["rank"], "num_cpus": 0.2},
 ]
 NUM_GATEWAYS = 2
@@ -177,9 +177,9 @@ def _node_damage(trial: Trial) -> Damage:
     """Kill the worker node of two; a gateway on each, as neither has room for both."""
     os.environ.setdefault(AUTH_TOKEN, secrets.token_hex(TOKEN_BYTES))
     os.environ.update(haproxy.environment())
-    head = {"num_cpus": 0.8, "include_dashboard": False}
+    head = {"num_cpus": 1, "include_dashboard": False}
     nodes = ray.cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-    worker = nodes.add_node(num_cpus=0.6)
+    worker = nodes.add_node(num_cpus=1)
     try:
         with trial.serving(ClusterConfig(address=nodes.address)):
             return trial.damage("node", lambda _: nodes.remove_node(worker, allow_graceful=False))
