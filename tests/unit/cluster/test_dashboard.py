@@ -34,6 +34,7 @@ def labels() -> dict[str, set[str]]:
     metrics.count_events("shop", 3)
     metrics.count_refused("event loop late")
     metrics.count_retry("ranker")
+    metrics.observe_pressure(0.4, 0)
     found: dict[str, set[str]] = defaultdict(set)
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
