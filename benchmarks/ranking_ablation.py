@@ -42,20 +42,20 @@ PACKAGES = ("torch", "numpy")
 BASE = "base"
 VARIANTS: dict[str, tuple[str, ...]] = {
     BASE: (),
-    "mixture: shared": ("models.ranker.mixture=shared",),
-    "mixture: ple": ("models.ranker.mixture=ple",),
-    "one expert": ("models.ranker.experts=1",),
+    "mixture: mmoe, three experts": ("models.ranker.mixture=mmoe", "models.ranker.experts=3"),
+    "mixture: shared, three experts": ("models.ranker.mixture=shared", "models.ranker.experts=3"),
     "loss weights: fixed": ("train.ranking.loss_weighting=fixed",),
     "loss weights: uncertainty": ("train.ranking.loss_weighting=uncertainty",),
+    "watch time: log": ("models.ranker.watch_time=log",),
     "watch time: weighted logistic": ("models.ranker.watch_time=weighted_logistic",),
     "watch time: duration quantiles": ("models.ranker.watch_time=duration_quantiles",),
-    "watch time: thresholds": ("models.ranker.watch_time=thresholds",),
+    "no averaging": ("train.ranking.averaging=0",),
     "number_dim 0": ("models.ranker.number_dim=0",),
     "number_dim 8": ("models.ranker.number_dim=8",),
     "value_dropout 0.1": ("models.ranker.value_dropout=0.1",),
     "value_dropout 0.5": ("models.ranker.value_dropout=0.5",),
     "no crosses": ("models.ranker.cross_layers=0",),
-    "no averaging": ("train.ranking.averaging=0",),
+    "one expert": ("models.ranker.mixture=shared",),
 }
 
 Runs = dict[str, dict[str, Any]]

@@ -49,7 +49,7 @@ class RankerConfig(Section):
     """`[models.ranker]`."""
 
     embedding_dim: int = Field(default=16, ge=1)
-    value_dropout: float = Field(default=0.3, ge=0, lt=1)
+    value_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Share of feature values that training replaces by "unknown"."""
     number_dim: int = Field(default=16, ge=0)
     """Width of the vector that a number or rate gets beside itself."""
@@ -57,11 +57,12 @@ class RankerConfig(Section):
     """Size of the projected user and of the projected item."""
     cross_layers: int = Field(default=2, ge=0)
     cross_rank: int = Field(default=64, ge=1)
-    experts: int = Field(default=3, ge=1)
+    experts: int = Field(default=1, ge=1)
+    """That all tasks share; with "ple" each task has as many of its own beside them."""
     expert_dims: tuple[PositiveInt, ...] = Field(default=(128, 64), min_length=1)
-    mixture: Literal["shared", "mmoe", "ple"] = "mmoe"
+    mixture: Literal["shared", "mmoe", "ple"] = "ple"
     attention_dim: int = Field(default=32, ge=1)
-    watch_time: WatchTimeName = "log"
+    watch_time: WatchTimeName = "thresholds"
     """How watch times are predicted: models/watch_time/."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
