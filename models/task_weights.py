@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.tables.workers import Workers
+
 TaskWeightsName = Literal["fixed", "uncertainty", "gradnorm"]
 PACE = 10.0
 """Learned weights move this much faster than the network's."""
@@ -63,7 +65,7 @@ class GradientWeights(nn.Module):
 
     A task whose loss has fallen less than the others' from its first value pulls harder. The
     gradients are taken at the shared features rather than at a layer's weights, which costs a
-    backward pass of the heads alone. Several workers each measure their own batch.
+    backward pass of the heads alone. Several workers measure them over their batches together.
 
     Args:
         weights: of the tasks; the shares that the gradients' norms are balanced to.
@@ -80,20 +82,34 @@ class GradientWeights(nn.Module):
         self.register_buffer("first", torch.tensor(first).clamp(min=MIN_LOSS), persistent=False)
         self.total = math.fsum(weights)
         self.scores = nn.Parameter(shares.clamp(min=1e-6).log() / PACE)
+        self._workers: Workers | None = None
 
     def forward(self, losses: Tensor, shared: Tensor) -> Tensor:
         """Sum losses (tasks,) that were computed from `shared`."""
         learned = torch.softmax(PACE * self.scores, dim=0)
         if not torch.is_grad_enabled():
             return (learned * losses).sum() * self.total
-        norms = torch.stack([_norm(loss, shared) for loss in losses])
+        norms, means = self._measured(losses, shared)
         with torch.no_grad():
-            left = losses / self.first
+            left = means / self.first
             pace = (left / left.mean().clamp(min=1e-8)) ** ASYMMETRY
             wanted = self.weights * pace
             wanted = wanted / wanted.sum() * (learned * norms).sum()
         imbalance = (learned * norms - wanted).abs().sum() / norms.mean().clamp(min=1e-12)
         return (learned.detach() * losses).sum() * self.total + imbalance
+
+    def _measured(self, losses: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients' norms and the losses, (tasks,) each, of all workers' batches.
+
+        The loss of all is the mean of the workers' losses, so its gradient at one worker's
+        features is that worker's own divided by the number of workers.
+        """
+        norms = torch.stack([_norm(loss, shared) for loss in losses])
+        self._workers = self._workers or Workers.connected()
+        if self._workers.num_workers == 1:
+            return norms, losses.detach()
+        squares, sums = self._workers.all(torch.stack([norms**2, losses.detach()])).sum(0)
+        return squares.sqrt() / self._workers.num_workers, sums / self._workers.num_workers
 
 
 TASK_WEIGHTS: dict[TaskWeightsName, Callable[[Sequence[float], Sequence[float]], nn.Module]] = {

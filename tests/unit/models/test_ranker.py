@@ -72,7 +72,7 @@ def test_one_user_step_and_many_items_equal_pairs(
 def test_an_untrained_ranker_predicts_the_sum_of_rate_logits(examples: Examples) -> None:
     schema = examples.schema
     test = Impressions(examples, "test")
-    ranker = Ranker(RankerConfig(), schema).eval()
+    ranker = Ranker(RankerConfig(watch_time="log"), schema).eval()
     outputs = ranker(tensors_of(examples, 50)).detach().numpy()
     user = smoothed_rates(test.column("user_counts")[:50], schema).sum(1)
     item = smoothed_rates(test.column("item_counts")[:50, :1], schema).sum(1)
@@ -82,7 +82,7 @@ def test_an_untrained_ranker_predicts_the_sum_of_rate_logits(examples: Examples)
 
 
 def test_predictions_are_probabilities_and_seconds(inputs: Inputs) -> None:
-    ranker = perturbed(RankerConfig(), toy_schema())
+    ranker = perturbed(RankerConfig(watch_time="log"), toy_schema())
     predicted, outputs = ranker.predict(inputs), ranker(inputs)
     torch.testing.assert_close(predicted[:, :2], torch.sigmoid(outputs[:, :2]))
     torch.testing.assert_close(predicted[:, 2], torch.expm1(outputs[:, 2].clamp(min=0)))
