@@ -72,7 +72,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
             with Watch(APPLICATION, GATEWAY) as watch:
                 started_s, outcomes = _load(port, bodies, folder, phases)
     objective_ms = settings.serve.overload.objective or settings.serve.budget
-    kind = "simulated" if options.simulated else "stages"
+    kind = "simulated" if options.simulated else "real"
     result = {
         "benchmark": "serve_spike",
         "stages": kind,
@@ -90,7 +90,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
             RESULTS / f"serve_spike_{kind}.png",
             started_s=started_s,
             objective_ms=objective_ms,
-            title=f"{options.rate:g} requests/s, then {TIMES * options.rate:g} ({kind})",
+            title=f"{options.rate:g} requests/s, then {TIMES * options.rate:g}: {kind} stages",
         )
     print(json.dumps(result))
 

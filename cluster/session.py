@@ -19,6 +19,9 @@ from cluster.haproxy import environment as haproxy_environment
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # Ray's workers otherwise let every other process go first: on a busy machine a spike's answers
+    # took 2.7 s at the 99th percentile, and 0.34 s like this.
+    "RAY_worker_niceness": "0",
     # HAProxy knows of a leaving replica within a second; the default keeps it for 30 more.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
     # Ray lets everything else on a machine go before its workers, and requests wait.

@@ -1,6 +1,7 @@
 """What Ray Serve is told of each deployment: its size, its processes, how replicas come and go."""
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,6 @@ def replica_environment(metrics_folder: Path) -> dict[str, str]:
 
 def _autoscaling(size: StageDeployment) -> AutoscalingConfig:
     """Return a config whose delays are the policy's: Ray Serve's own come on top of them."""
-    limits = {
-        "target_ongoing": size.target_ongoing_requests,
-        "target_utilization": size.target_utilization,
-        "spare": size.spare_replicas,
-        "up_delay_s": size.upscale_delay_s,
-        "down_delay_s": size.downscale_delay_s,
-    }
     with warnings.catch_warnings():
         # Deprecated for a variable that Ray 2.60 does not read; its default of ten seconds
         # would be how long a spike stays unnoticed.
@@ -84,6 +78,6 @@ def _autoscaling(size: StageDeployment) -> AutoscalingConfig:
             look_back_period_s=size.look_back_period_s,
             metrics_interval_s=METRICS_INTERVAL_S,
             policy=AutoscalingPolicy(
-                policy_function="serve.autoscaling:SpikePolicy", policy_kwargs=limits
+                policy_function="serve.autoscaling:SpikePolicy", policy_kwargs=asdict(size.limits)
             ),
         )

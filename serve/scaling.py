@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from cluster.config import Section
+from serve.autoscaling import Limits
 
 
 class DeploymentConfig(Section):
@@ -47,6 +48,17 @@ class DeploymentConfig(Section):
     def max_in_flight(self) -> int:
         """Requests that the gateway lets in at a time."""
         return self.max_ongoing_requests + self.max_queued_requests
+
+    @property
+    def limits(self) -> Limits:
+        """What autoscaling keeps to."""
+        return Limits(
+            target_ongoing=self.target_ongoing_requests,
+            target_utilization=self.target_utilization,
+            spare=self.spare_replicas,
+            up_delay_s=self.upscale_delay_s,
+            down_delay_s=self.downscale_delay_s,
+        )
 
     @property
     def is_autoscaled(self) -> bool:

@@ -1,8 +1,11 @@
 """The autoscaling policy on simulated traffic: quick up, slow down, a spare, no flapping."""
 
+import ast
+import inspect
 import math
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 from serve.autoscaling import DEMAND, PRESSURE, Limits, Memory, Sample, SpikePolicy, decide
+from serve.scaling import DeploymentConfig
 
 TICK_S = 0.1
 COST_S = 0.02
@@ -185,3 +189,18 @@ def test_the_policy_reads_ray_serve_s_context() -> None:
     assert target == 3
     context.policy_state, context.raw_metrics = state, {}
     assert policy(context)[0] == 2
+
+
+def test_the_policy_is_made_with_a_deployment_s_limits() -> None:
+    size = DeploymentConfig(max_replicas=4, spare_replicas=2, target_utilization=0.5)
+    assert SpikePolicy(**asdict(size.limits)).limits == Limits(spare=2, target_utilization=0.5)
+    assert DeploymentConfig().limits == Limits()
+
+
+def test_the_policy_needs_nothing_where_ray_s_controller_runs() -> None:
+    source = inspect.getsource(inspect.getmodule(SpikePolicy) or SpikePolicy)
+    nodes = list(ast.walk(ast.parse(source)))
+    modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [a.name for node in nodes if isinstance(node, ast.Import) for a in node.names]
+    assert "dataclasses" in modules
+    assert {str(name).partition(".")[0] for name in modules} <= sys.stdlib_module_names
