@@ -4,7 +4,10 @@
 
 One fused replica and one uvicorn process hold the same bundle and the same online store; a load
 generator in a process of its own asks each in turn, in interleaved rounds, with 1 client and at
-saturation. Budgets are lifted, so that both do all the work for every answer.
+saturation. Budgets are lifted, so that all do all the work for every answer.
+
+Two more rows hold the stages in deployments of their own, three calls per request: "split" as
+this project runs it, "naive" with Ray Serve's defaults (its proxy in Python, calls of actors).
 """
 
 import argparse
@@ -32,7 +35,14 @@ from serve.options import replica_environment
 RESULTS = Path(__file__).parent / "results" / "serve_http.json"
 CLIENTS = (1, 4, 8)
 NUM_USERS = 500
-OVERRIDES = ("serve.topology=fused", "serve.budget=30s")
+OVERRIDES = {
+    "serve": ("serve.topology=fused", "serve.budget=30s"),
+    "split": ("serve.topology=split", "serve.budget=30s"),
+    "naive": ("serve.topology=split", "serve.budget=30s"),
+}
+DEFAULTS = ("RAY_SERVE_ENABLE_HA_PROXY=0", "RAY_SERVE_THROUGHPUT_OPTIMIZED=0")
+"""What this project's session would otherwise set."""
+SERVERS = ("serve", "plain", "split", "naive")
 PACKAGES = ("ray", "torch", "fastapi", "uvicorn", "faiss-cpu", "numpy")
 
 
@@ -71,17 +81,19 @@ def _bodies(settings: ServeSettings) -> Iterator[str]:
 
 @contextmanager
 def _servers(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Client]]:
-    """Start both; the service first, because it fills the online store."""
-    overrides = [*options.overrides, *OVERRIDES]
+    """Start all; a service first, because it fills the online store."""
     metrics = folder / "metrics"
     metrics.mkdir()
-    ports = {"serve": free_port("127.0.0.1"), "plain": free_port("127.0.0.1")}
-    serve = serve_command(options.config, ports["serve"], overrides)
-    sets = [part for override in overrides for part in ("--set", override)]
-    plain = [sys.executable, "-m", "benchmarks.plain_http", str(options.config)]
-    environment = [f"{name}={value}" for name, value in replica_environment(metrics).items()]
-    plain = ["env", *environment, *plain, str(ports["plain"]), str(metrics)]
-    commands = {"serve": serve, "plain": [*plain, *sets]}
+    names = options.servers
+    ports = {name: free_port("127.0.0.1") for name in names}
+    commands = {}
+    for name in names:
+        overrides = [*options.overrides, *OVERRIDES.get(name, OVERRIDES["serve"])]
+        if name == "plain":
+            commands[name] = _plain_command(options.config, ports[name], metrics, overrides)
+        else:
+            environment = ["env", *DEFAULTS] if name == "naive" else []
+            commands[name] = [*environment, *serve_command(options.config, ports[name], overrides)]
     with ExitStack() as running:
         yield {
             name: running.enter_context(
@@ -89,6 +101,13 @@ def _servers(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Cl
             )
             for name, command in commands.items()
         }
+
+
+def _plain_command(config: Path, port: int, metrics: Path, overrides: list[str]) -> list[str]:
+    environment = [f"{name}={value}" for name, value in replica_environment(metrics).items()]
+    command = ["env", *environment, sys.executable, "-m", "benchmarks.plain_http", str(config)]
+    sets = [part for override in overrides for part in ("--set", override)]
+    return [*command, str(port), str(metrics), *sets]
 
 
 def _rounds(
@@ -129,16 +148,14 @@ def _rows(loads: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return throughput at saturation, and the median latency of one client, against plain."""
-    best = {
-        name: max(row["throughput"] for row in rows if row["server"] == name)
-        for name in ("serve", "plain")
-    }
     alone = {row["server"]: row["p50_ms"] for row in rows if row["clients"] == 1}
-    return {
-        "throughput_ratio": round(best["serve"] / best["plain"], 3),
-        "p50_ratio": round(alone["serve"] / alone["plain"], 3),
-        "p50_ms": alone["serve"],
-    }
+    best = {name: max(row["throughput"] for row in rows if row["server"] == name) for name in alone}
+    ratios = {"p50_ms": alone["serve"]}
+    for name in sorted(set(alone) - {"plain"}):
+        prefix = "" if name == "serve" else f"{name}_"
+        ratios[f"{prefix}throughput_ratio"] = round(best[name] / best["plain"], 3)
+        ratios[f"{prefix}p50_ratio"] = round(alone[name] / alone["plain"], 3)
+    return ratios
 
 
 def _candidates(client: Client) -> float:
@@ -155,4 +172,7 @@ if __name__ == "__main__":
     command = parser("benchmarks.serve_http", "Compare Ray Serve with plain uvicorn.")
     command.add_argument("--rounds", type=int, default=3)
     command.add_argument("--seconds", type=float, default=5.0)
+    command.add_argument(
+        "--servers", nargs="+", choices=SERVERS, default=SERVERS, help="serve and plain at least"
+    )
     sys.exit(run(command, ServeSettings, main))

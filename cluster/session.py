@@ -24,8 +24,6 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     # HAProxy knows of a leaving replica within a second; the default keeps it for 30 more.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",
-    # Ray lets everything else on a machine go before its workers, and requests wait.
-    "RAY_worker_niceness": "0",
     # A request whose replica dies is asked again of another: recommendations change nothing, and
     # events with an id or an instant are counted once. What fits the buffer can be sent again.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response junk-response",
