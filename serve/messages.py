@@ -25,6 +25,11 @@ class RequestError(InputError):
         return f"{'.'.join(str(part) for part in self.path)}: {self.message}"
 
 
+def _is_absent(value: object) -> bool:
+    """Tell whether a field that is only there on demand is to be left out."""
+    return value is None
+
+
 class Message(BaseModel):
     """A frozen message in which unknown fields are errors."""
 
@@ -66,7 +71,7 @@ class Item(Message):
     title: str | None = None
     reasons: list[str] | None = None
     """With `explain`: why this item, in words."""
-    explanation: Explanation | None = None
+    explanation: Explanation | None = Field(default=None, exclude_if=_is_absent)
     """With `explain`: how it came through the stages."""
 
 
@@ -79,7 +84,7 @@ class Answer(Message):
     degraded: str | None = None
     """Which stages did not do their part, such as "rank late"; None when all did."""
     timings_ms: dict[str, float]
-    why_not: list[Verdict] | None = None
+    why_not: list[Verdict] | None = Field(default=None, exclude_if=_is_absent)
     """What became of each item that the request asked about."""
 
 
