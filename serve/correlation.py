@@ -26,12 +26,12 @@ class Correlation:
 
 
 CURRENT: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
-"""Follows a request through its coroutines; unset elsewhere."""
+"""Follows a request through its coroutines, and to other replicas; unset elsewhere."""
 
 
 @contextmanager
-def correlated(correlation: Correlation) -> Iterator[None]:
-    """Work for one request for the block."""
+def correlated(correlation: Correlation | None) -> Iterator[None]:
+    """Work for one request, or for none, for the block."""
     token = CURRENT.set(correlation)
     try:
         yield

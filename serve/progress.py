@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from serve.correlation import CURRENT, Correlation, correlated
 from serve.messages import Request, RequestError
 from serve.plan import Plan
 from serve.stages import Candidates, Query, Ranked, Slate, Stages
@@ -39,6 +40,8 @@ class Progress:
     slate: Slate | None = None
     failed: StageName | None = None
     error: Exception | None = None
+    correlation: Correlation | None = None
+    """Whose request a call works for, so that what its replica logs can be found."""
 
     @property
     def computed_ms(self) -> float:
@@ -71,18 +74,12 @@ async def advance(
             made before it is back in time.
     """
     progress = given
-    for name in names:
-        try:
+    with correlated(given.correlation):
+        for name in names:
             left_s = given.plan.left_s - reserved_s if name != names[-1] else math.inf
-            run = _run(stages, name, progress)
-            progress = await asyncio.wait_for(run, left_s if left_s < math.inf else None)
-        except (RequestError, TimeoutError) as error:
-            progress = replace(progress, failed=name, error=error)
-        except Exception as error:
-            logger.exception("%s failed", name)
-            progress = replace(progress, failed=name, error=_portable(error))
-        if progress.failed:
-            break
+            progress = await _tried(stages, name, progress, left_s)
+            if progress.failed:
+                break
     return _new(progress, given, names)
 
 
@@ -98,7 +95,13 @@ def outgoing(progress: Progress, names: Sequence[StageName]) -> Progress:
     if ranked is not None:
         own = _bare(ranked.candidates)
         ranked = replace(ranked, candidates=own, reports=(), departures=(), ahead=None)
-    return replace(progress, query=query, candidates=candidates, ranked=ranked)
+    return replace(
+        progress,
+        query=query,
+        candidates=candidates,
+        ranked=ranked,
+        correlation=CURRENT.get(),
+    )
 
 
 def received(answer: Progress, given: Progress) -> Progress:
@@ -106,6 +109,18 @@ def received(answer: Progress, given: Progress) -> Progress:
     if answer.ranked is None or given.candidates is None:
         return answer
     return replace(answer, ranked=replace(answer.ranked, candidates=given.candidates))
+
+
+async def _tried(stages: Stages, name: StageName, progress: Progress, left_s: float) -> Progress:
+    """Run a stage; return what it made, or its error."""
+    try:
+        run = _run(stages, name, progress)
+        return await asyncio.wait_for(run, left_s if left_s < math.inf else None)
+    except (RequestError, TimeoutError) as error:
+        return replace(progress, failed=name, error=error)
+    except Exception as error:
+        logger.exception("%s failed", name)
+        return replace(progress, failed=name, error=_portable(error))
 
 
 async def _run(stages: Stages, name: StageName, progress: Progress) -> Progress:
@@ -138,7 +153,14 @@ def _new(progress: Progress, given: Progress, names: Sequence[StageName]) -> Pro
             ranked = replace(ranked, candidates=_none_of(ranked.bundle))
     if given.ranked is not None:
         ranked = None
-    return replace(progress, request=None, query=query, candidates=candidates, ranked=ranked)
+    return replace(
+        progress,
+        request=None,
+        query=query,
+        candidates=candidates,
+        ranked=ranked,
+        correlation=None,
+    )
 
 
 def _slim(query: Query, names: Sequence[StageName]) -> Query:

@@ -1,9 +1,11 @@
 """Stages on other replicas, over handles that run them in this process."""
 
 import asyncio
+import json
 import pickle
 import time
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from retrieval.config import RetrievalConfig
 from serve.config import RerankConfig
+from serve.correlation import CURRENT, Correlation, correlated
 from serve.counts import LatestCounts
 from serve.hydration import Hydrator
 from serve.local import LocalStages
+from serve.logs import JsonLines
 from serve.messages import Request, RequestError
 from serve.plan import FULL, Plan
 from serve.progress import Progress, advance
@@ -50,7 +54,7 @@ class Retries:
 
 
 class Handle:
-    """A deployment in this process: messages are copied as between processes.
+    """A deployment in this process: messages are copied, and contexts are apart, as between two.
 
     Args:
         stages: what the deployment holds.
@@ -79,7 +83,8 @@ class Handle:
             raise self.errors.pop(0)
         self.calls.append(tuple(names))
         there = pickle.dumps(given, pickle.HIGHEST_PROTOCOL)
-        made = await advance(self.stages, names, pickle.loads(there))
+        work = advance(self.stages, names, pickle.loads(there))
+        made = await asyncio.create_task(work, context=Context())
         back = pickle.dumps(made, pickle.HIGHEST_PROTOCOL)
         self.sizes += [len(there), len(back)]
         copied: Progress = pickle.loads(back)
@@ -263,6 +268,24 @@ def test_an_error_tells_where_it_was_raised(local: LocalStages) -> None:
     with pytest.raises(ValueError, match="NaN") as raised:
         asyncio.run(failed())
     assert "in rank" in "".join(raised.value.__notes__)
+
+
+def test_what_a_replica_logs_names_the_request(
+    local: LocalStages, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines: list[str] = []
+    caplog.handler.addFilter(lambda record: not lines.append(JsonLines().format(record)))
+    handle = Handle(Broken(local, ValueError("NaN")))
+    stages = PlacedStages(local, [RemoteGroup("all", PLACED, handle, Retries())])
+
+    async def asked() -> None:
+        with correlated(Correlation("r-7")):
+            await stages.hydrate(REQUEST, FULL)
+        assert CURRENT.get() is None
+
+    asyncio.run(asked())
+    (line,) = [json.loads(one) for one in lines]
+    assert (line["message"], line["request_id"]) == ("rank failed", "r-7")
 
 
 def test_a_lost_replica_costs_a_retry(local: LocalStages) -> None:
