@@ -28,6 +28,8 @@ from cluster.command import parser, run
 from cluster.ports import free_port
 from cluster.storage import Storage
 from features.examples import Examples
+from models.bundle import Bundle
+from retrieval.registry import champion
 from serve.client import Client, ServiceProcess, serve_command
 from serve.config import ServeSettings
 from serve.options import replica_environment
@@ -61,6 +63,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
         **_ratios(rows),
         "recommender": settings.recommender,
         "bundle": bundle,
+        "items": _num_items(settings),
         "candidates": candidates,
         "rounds": options.rounds,
         "seconds": options.seconds,
@@ -69,6 +72,12 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
+
+
+def _num_items(settings: ServeSettings) -> int:
+    """Return the size of the catalogue that candidates come from."""
+    storage = Storage(settings.storage.root, settings.recommender)
+    return Bundle(champion(storage)).catalogue.num_items
 
 
 def _bodies(settings: ServeSettings) -> Iterator[str]:
