@@ -55,6 +55,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "value_dropout 0.1": ("models.ranker.value_dropout=0.1",),
     "value_dropout 0.5": ("models.ranker.value_dropout=0.5",),
     "no crosses": ("models.ranker.cross_layers=0",),
+    "crosses of rank 16": ("models.ranker.cross_rank=16",),
+    "crosses of rank 256": ("models.ranker.cross_rank=256",),
     "one expert": ("models.ranker.mixture=shared",),
 }
 
