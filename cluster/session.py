@@ -15,7 +15,7 @@ from cluster.config import ClusterConfig
 from cluster.errors import InputError
 from cluster.haproxy import environment as haproxy_environment
 
-# Read by Ray before it starts; measured reasons are in the README's operations chapter.
+# Read by Ray before it starts.
 ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
