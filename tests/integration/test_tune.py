@@ -63,12 +63,14 @@ log = true
 WORKERS = """
 [tune]
 model = "retrieval"
-trials = 2
-scheduler = "none"
+trials = 3
 concurrent_trials = 2
-[tune.space."models.two_tower.dropout"]
-low = 0.0
-high = 0.5
+[tune.asha]
+reduction = 2
+[tune.space."train.retrieval.learning_rate"]
+low = 1e-9
+high = 5e-3
+log = true
 """
 
 
@@ -181,8 +183,13 @@ def test_a_member_of_a_population_goes_on_from_the_better_ones_weights(
         assert worse["values"] == better["values"]
 
 
-def test_trials_at_a_time_have_workers_of_their_own(cluster: None, root: Path) -> None:
-    sweep = planned(WORKERS, root, "train.num_workers=2", "train.retrieval.epochs=2")
+def test_trials_at_a_time_have_workers_of_their_own_until_halving_ends_them(
+    cluster: None, root: Path
+) -> None:
+    sweep = planned(WORKERS, root, "train.num_workers=2", "train.retrieval.epochs=3")
     manifest = carry_out(sweep)
-    assert [trial["status"] for trial in manifest["trials"]] == ["done", "done"]
+    default, _, last = manifest["trials"]
+    assert (default["status"], default["epochs"]) == ("done", 3)
+    assert manifest["best"]["trial"] == default["trial"] == 1
+    assert (last["status"], last["epochs"]) == ("stopped", 1)
     assert all(trial["reason"] is None for trial in manifest["trials"])
