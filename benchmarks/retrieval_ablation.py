@@ -61,6 +61,8 @@ VARIANTS: dict[str, Overrides] = {
     "softmax: sampled, 512 negatives, no logQ": {
         "training": {"full_softmax_items": 0, "num_negatives": 512, "logq_correction": 0.0}
     },
+    "temperature 0.025": {"two_tower": {"temperature": 0.025}},
+    "temperature 0.1": {"two_tower": {"temperature": 0.1}},
     "no item attributes": {"two_tower": {"item_attributes": False}},
     "no time gaps": {"two_tower": {"time_gaps": False}},
     "id_dropout 0": {"two_tower": {"id_dropout": 0.0}},
