@@ -1,6 +1,7 @@
 """The items as row-major memory-mapped arrays; row 0 is the unknown item and padding."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ class Catalogue:
         """Items, without row 0."""
         return self.table.height
 
+    @cached_property
     def rows_by_id(self) -> dict[str, int]:
-        """Return item rows by canonical id."""
+        """Item rows by canonical id."""
         ids = self.table["item_id"].to_list()
         return {canonical(item_id): row for row, item_id in enumerate(ids, start=1)}
 

@@ -71,7 +71,7 @@ class Observed:
             self._tell(scope, status, seconds)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
+        route = getattr(scope.get("route"), "path_format", "unknown")
         self.metrics.observe_request(route, status, seconds)
         if route not in QUIET_ROUTES or status >= FAILED:
             state = scope["state"]

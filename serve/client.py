@@ -42,6 +42,14 @@ class Client:
         status, answer = self._exchange("POST", path, json.dumps(body))
         return status, json.loads(answer)
 
+    def put(self, path: str, body: object = None) -> int:
+        """Put JSON, if any; return the status."""
+        return self._exchange("PUT", path, None if body is None else json.dumps(body))[0]
+
+    def delete(self, path: str) -> int:
+        """Return the status."""
+        return self._exchange("DELETE", path, None)[0]
+
     def _exchange(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_TIMEOUT_S)
         try:

@@ -17,7 +17,12 @@ Parted = tuple[tuple[Asked, ...], tuple[Verdict, ...]]
 
 
 def before_retrieval(
-    request: Request, *, rows: Mapping[str, int], seen: Rows, filters: Filters
+    request: Request,
+    *,
+    rows: Mapping[str, int],
+    seen: Rows,
+    withdrawn: Rows,
+    filters: Filters,
 ) -> Parted:
     """Part the items that may be shown from those that may not.
 
@@ -25,16 +30,21 @@ def before_retrieval(
         request: asks about `why_not`.
         rows: item rows by canonical id.
         seen: rows that the user has seen and shall not see again.
+        withdrawn: rows that nobody shall see.
         filters: finds items by their attributes.
     """
+    if not request.why_not:
+        return (), ()
     excluded = {canonical(item_id) for item_id in request.exclude}
-    seen_rows = set(seen.tolist())
+    seen_rows, withdrawn_rows = set(seen.tolist()), set(withdrawn.tolist())
     asked, left = [], []
     for item_id in request.why_not:
         row = rows.get(canonical(item_id), 0)
         missed = filters.missed(request.filters, row) if row else None
         if not row:
             left.append(Verdict(item_id, "hydrate", "unknown", "the catalogue has no such item"))
+        elif row in withdrawn_rows:
+            left.append(Verdict(item_id, "filter", "withdrawn", "it was withdrawn"))
         elif canonical(item_id) in excluded:
             left.append(Verdict(item_id, "filter", "excluded", "the request excludes it"))
         elif row in seen_rows:

@@ -23,6 +23,7 @@ from serve.reranking import Reranker
 from serve.runtime import open_programs
 from serve.sources import Sources
 from serve.topology import PLACED, StageName
+from serve.withdrawals import Withdrawals
 
 ONLINE = "online"
 
@@ -113,6 +114,11 @@ class Equipment:
         """What was computed for users before they ask."""
         exclude_seen = self.settings.retrieval.exclude_seen
         return PrecomputedAnswers(self.users.store, exclude_seen=exclude_seen)
+
+    @cached_property
+    def withdrawals(self) -> Withdrawals:
+        """What nobody shall see."""
+        return Withdrawals(self.users.store, self.bundle.catalogue.rows_by_id)
 
     @cached_property
     def events(self) -> EventWriter:

@@ -5,6 +5,7 @@ from typing import Literal
 
 Reason = Literal[
     "unknown",
+    "withdrawn",
     "excluded",
     "seen",
     "filtered",

@@ -52,7 +52,8 @@ class Filters:
             raise RequestError(("filters", name), self._unknown(name))
         rows = self._rows_by_value(name)
         keys = {None if value is None else canonical(value) for value in values}
-        return np.unique(np.concatenate([NOTHING, *(rows.get(key, NOTHING) for key in keys)]))
+        found = [rows.get(key, NOTHING) for key in keys]
+        return found[0] if len(found) == 1 else np.unique(np.concatenate([NOTHING, *found]))
 
     def _rows_by_value(self, name: str) -> dict[str | None, Rows]:
         with self._lock:
@@ -80,10 +81,11 @@ def _contains(sorted_rows: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
 
 
 def _rows_by_value(column: pl.Series) -> dict[str | None, Rows]:
+    """Return the sorted rows that have each value."""
     rows = pl.Series("row", np.arange(1, len(column) + 1))
     table = pl.DataFrame({"value": column, "row": rows})
     if isinstance(column.dtype, pl.List):
-        table = table.explode("value", empty_as_null=True)
+        table = table.explode("value", empty_as_null=True).unique(maintain_order=True)
     table = table.with_columns(canonical_column(table["value"]))
     groups = table.group_by("value", maintain_order=True).agg("row").iter_rows()
     return {value: np.asarray(rows, np.int64) for value, rows in groups}

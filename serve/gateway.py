@@ -1,31 +1,32 @@
 """The HTTP interface as one FastAPI application; the same under Ray Serve and plain uvicorn."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette import requests
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from serve.access import AccessLog, Observed
-from serve.admission import OverloadedError
+from serve.fields import TEXT, Identifier
 from serve.logs import FIELDS
-from serve.messages import Accepted, Answer, Events, Request, RequestError
+from serve.messages import Accepted, Answer, Events, Request, Upsert
 from serve.metrics import CONTENT_TYPE, Metrics
+from serve.refusals import (
+    MAX_BODY_BYTES,
+    REFUSALS,
+    UNKNOWN_ITEM,
+    BodyTooLargeError,
+    PathError,
+    guarded,
+)
 
-MAX_BODY_BYTES = 2 << 20
 MAX_DRAINED_BYTES = 64 << 20
-MAX_PROBLEMS = 20
-CLIENT_CLOSED_REQUEST = 499
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    413: {"description": f"body over {MAX_BODY_BYTES} bytes"},
-    422: {"description": "wrong body: the problems with their fields' paths"},
-    429: {"description": "overload; Retry-After says when to come back"},
-}
+ITEM_ID = {"parameters": [{"name": "item_id", "in": "path", "required": True, "schema": TEXT}]}
 
 M = TypeVar("M", bound=BaseModel)
+IDENTIFIER: TypeAdapter[int | str] = TypeAdapter(Identifier)
 
 
 class Service(Protocol):
@@ -42,13 +43,17 @@ class Service(Protocol):
         """Write events into their users' histories; return how many."""
         ...
 
+    async def withdraw(self, item_id: int | str) -> None:
+        """Show an item no more, from the next request on."""
+        ...
+
+    async def restore(self, item_id: int | str) -> None:
+        """Show a withdrawn item again."""
+        ...
+
     def health(self) -> dict[str, str]:
         """Tell what is served."""
         ...
-
-
-class BodyTooLargeError(Exception):
-    """The body exceeds MAX_BODY_BYTES."""
 
 
 class Gateway:
@@ -60,12 +65,20 @@ class Gateway:
     async def recommendations(self, request: requests.Request) -> Response:
         """Answer what this user should see."""
         with self.service.metrics.in_flight():
-            return await _guarded(self._recommendations, request)
+            return await guarded(self._recommendations, request)
 
     async def events(self, request: requests.Request) -> Response:
         """Write events into their users' histories: the next answer knows them."""
         with self.service.metrics.in_flight():
-            return await _guarded(self._events, request)
+            return await guarded(self._events, request)
+
+    async def withdraw(self, request: requests.Request) -> Response:
+        """Show an item no more, from the next request on and in every bundle."""
+        return await guarded(self._withdraw, request)
+
+    async def restore(self, request: requests.Request) -> Response:
+        """Show an item of the catalogue again that was withdrawn."""
+        return await guarded(self._restore, request)
 
     async def health(self) -> Response:
         """Tell that this replica answers, and from which bundle."""
@@ -86,6 +99,16 @@ class Gateway:
         accepted = await self.service.record(events)
         setattr(request.state, FIELDS, {"num_events": accepted})
         return _json(Accepted(accepted=accepted), status=202)
+
+    async def _withdraw(self, request: requests.Request) -> Response:
+        await self.service.withdraw(_item_id(request))
+        return Response(status_code=204)
+
+    async def _restore(self, request: requests.Request) -> Response:
+        item_id = _item_id(request)
+        Upsert.model_validate_json(await _read(request) or b"{}")
+        await self.service.restore(item_id)
+        return Response(status_code=204)
 
 
 def gateway_app(service: Service) -> ASGIApp:
@@ -108,6 +131,19 @@ def gateway_app(service: Service) -> ASGIApp:
         openapi_extra=_body(Events),
         **post,
     )
+    item: dict[str, Any] = {
+        "path": "/v1/items/{item_id:path}",
+        "status_code": 204,
+        "response_class": Response,
+        "responses": {**UNKNOWN_ITEM, **REFUSALS},
+    }
+    app.add_api_route(
+        endpoint=gateway.restore,
+        methods=["PUT"],
+        openapi_extra=ITEM_ID | _body(Upsert, is_required=False),
+        **item,
+    )
+    app.add_api_route(endpoint=gateway.withdraw, methods=["DELETE"], openapi_extra=ITEM_ID, **item)
     app.add_api_route("/v1/health", gateway.health, response_model=dict[str, str])
     app.add_api_route("/metrics", gateway.metrics, response_class=Response)
     app.add_middleware(Observed, metrics=service.metrics, access=service.access)
@@ -121,33 +157,21 @@ class GatewayApp(FastAPI):
         """Return the OpenAPI schema behind `/docs`."""
         schema = super().openapi()
         components = schema["components"]["schemas"]
-        for model in (Request, Events):
+        for model in (Request, Events, Upsert):
             body = model.model_json_schema(ref_template="#/components/schemas/{model}")
             components.update({**body.pop("$defs", {}), model.__name__: body})
         return schema
 
 
-async def _guarded(
-    handle: Callable[[requests.Request], Awaitable[Response]], request: requests.Request
-) -> Response:
-    """Answer what is wrong with a request in one form: problems with their fields' paths."""
-    try:
-        return await handle(request)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        return _refusal(422, [(p["type"], p["loc"], p["msg"]) for p in problems[:MAX_PROBLEMS]])
-    except RequestError as error:
-        return _refusal(422, [("value_error", error.path, error.message)])
-    except BodyTooLargeError:
-        return _refusal(413, [("too_long", (), f"body exceeds {MAX_BODY_BYTES} bytes")])
-    except OverloadedError as error:
-        return _overloaded(error)
-    except requests.ClientDisconnect:
-        return Response(status_code=CLIENT_CLOSED_REQUEST)
-
-
 async def _message(request: requests.Request, model: type[M]) -> M:
     return model.model_validate_json(await _read(request))
+
+
+def _item_id(request: requests.Request) -> int | str:
+    try:
+        return IDENTIFIER.validate_python(request.path_params["item_id"])
+    except ValidationError as error:
+        raise PathError("item_id", error) from None
 
 
 async def _read(request: requests.Request) -> bytes:
@@ -178,16 +202,6 @@ def _json(message: BaseModel, status: int = 200) -> Response:
     return Response(message.model_dump_json(), status, media_type="application/json")
 
 
-def _refusal(status: int, problems: list[tuple[str, tuple[str | int, ...], str]]) -> Response:
-    detail = [{"type": kind, "loc": ["body", *path], "msg": text} for kind, path, text in problems]
-    return JSONResponse({"detail": detail}, status)
-
-
-def _overloaded(error: OverloadedError) -> Response:
-    detail = [{"type": "overload", "loc": [], "msg": f"overload: {error}"}]
-    return JSONResponse({"detail": detail}, 429, {"Retry-After": str(error.retry_after_s)})
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def _body(model: type[BaseModel], *, is_required: bool = True) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+    return {"requestBody": {"required": is_required, "content": content}}

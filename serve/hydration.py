@@ -21,6 +21,7 @@ from serve.filters import Filters
 from serve.messages import Request
 from serve.plan import FULL, Plan
 from serve.stages import Query, StageReport
+from serve.withdrawals import Withdrawals
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Hydrator:
         self.counts = counts
         self.exclude_seen = exclude_seen
         self.filters = Filters(bundle.catalogue)
-        self._rows_by_id = bundle.catalogue.rows_by_id()
+        self._rows_by_id = bundle.catalogue.rows_by_id
+        self.withdrawals = Withdrawals(users.store, self._rows_by_id)
 
     def hydrate(self, request: Request, now_ms: int | None = None, *, plan: Plan = FULL) -> Query:
         """Look up the user and assemble the inputs; an unknown user has an empty history.
@@ -70,10 +72,18 @@ class Hydrator:
             now_ms = self._now_ms(record)
         seen = self._rows(record.item_ids)
         history, history_ms = self._history(seen, record.item_ms, now_ms)
-        excluded = [self._rows(map(canonical, request.exclude)), seen * self.exclude_seen]
+        excluded = [
+            self._rows(map(canonical, request.exclude)),
+            seen * self.exclude_seen,
+            self.withdrawals.current().rows,
+        ]
         inputs = self._inputs(record, request, now_ms, history=history, history_ms=history_ms)
         asked, departures = before_retrieval(
-            request, rows=self._rows_by_id, seen=excluded[1], filters=self.filters
+            request,
+            rows=self._rows_by_id,
+            seen=excluded[1],
+            withdrawn=excluded[2],
+            filters=self.filters,
         )
         elapsed_ms = 1000 * (time.perf_counter() - started)
         num_used = int(np.count_nonzero(history))

@@ -117,6 +117,10 @@ class Events(Message):
     events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
+class Upsert(Message):
+    """The body of `PUT /v1/items/{item_id}`, which may be missing: the item is shown again."""
+
+
 class Accepted(Message):
     """The answer to `Events`."""
 

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from serve.admission import Admission, Ticket
 from serve.departures import verdicts
 from serve.explanation import Verdict
@@ -15,10 +18,12 @@ from serve.passage import Call, Observer, Passage
 from serve.precomputed import Precomputed, PrecomputedAnswers
 from serve.progress import Progress
 from serve.stages import Candidates, Query, Ranked, Slate, Stages
+from serve.withdrawals import Withdrawals
 
 RESERVED = 0.2
 """Share of the budget kept for re-ranking, when the stages before it are late."""
 
+NOTHING = np.zeros(0, np.int64)
 T = TypeVar("T", Query, Candidates, Ranked, Slate)
 logger = logging.getLogger(__name__)
 
@@ -26,7 +31,14 @@ logger = logging.getLogger(__name__)
 class Fallback(Protocol):
     """Answers when the stages cannot."""
 
-    def slate(self, request: Request, query: Query | None, own: Precomputed | None = None) -> Slate:
+    def slate(
+        self,
+        request: Request,
+        query: Query | None,
+        own: Precomputed | None,
+        *,
+        withdrawn: npt.NDArray[np.int64],
+    ) -> Slate:
         """Return items without a model; `query` is the hydrated request where it got that far."""
         ...
 
@@ -42,6 +54,7 @@ class Pipeline:
         fallback: answers when they cannot.
         observer: hears what happened.
         admission: decides what each request may cost.
+        withdrawals: know what nobody shall see.
         precomputed: knows items for users, computed before.
     """
 
@@ -52,12 +65,14 @@ class Pipeline:
         observer: Observer,
         admission: Admission,
         *,
+        withdrawals: Withdrawals | None = None,
         precomputed: PrecomputedAnswers | None = None,
     ) -> None:
         self.stages = stages
         self.fallback = fallback
         self.observer = observer
         self.admission = admission
+        self.withdrawals = withdrawals
         self.precomputed = precomputed
 
     async def answer(self, request: Request, request_id: str) -> Answer:
@@ -105,7 +120,17 @@ class Pipeline:
         except Exception:
             run.degraded.append("precomputed failed")
             logger.exception("precomputed failed")
-        return self.fallback.slate(request, query, own)
+        return self.fallback.slate(request, query, own, withdrawn=self._withdrawn())
+
+    def _withdrawn(self) -> npt.NDArray[np.int64]:
+        """Return the rows that nobody shall see, those of before where the store cannot be read."""
+        if self.withdrawals is None:
+            return NOTHING
+        try:
+            return self.withdrawals.current().rows
+        except Exception:
+            logger.exception("withdrawals cannot be read")
+            return self.withdrawals.last.rows
 
 
 class Run:

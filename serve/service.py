@@ -36,6 +36,7 @@ class Service:
             equipment.fallback,
             observer,
             self.admission,
+            withdrawals=equipment.withdrawals,
             precomputed=equipment.precomputed,
         )
         self.events = equipment.events
@@ -49,6 +50,14 @@ class Service:
         num_events = await asyncio.to_thread(self.events.write, events)
         self.metrics.count_events(self.equipment.settings.recommender, num_events)
         return num_events
+
+    async def withdraw(self, item_id: int | str) -> None:
+        """Show an item no more."""
+        await asyncio.to_thread(self.equipment.withdrawals.withdraw, item_id)
+
+    async def restore(self, item_id: int | str) -> None:
+        """Take a withdrawal back."""
+        await asyncio.to_thread(self.equipment.withdrawals.restore, item_id)
 
     def health(self) -> dict[str, str]:
         """Tell which bundle answers, in which topology."""

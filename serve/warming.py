@@ -76,7 +76,7 @@ def synthetic_query(equipment: Equipment) -> Query:
     schema, clock = bundle.schema, WallClock()
     users = UserSource(MemoryStore(), Recorder(schema), clock)
     now_ms = clock.now_ms()
-    item_ids = list(bundle.catalogue.rows_by_id())[: schema.history_length]
+    item_ids = list(bundle.catalogue.rows_by_id)[: schema.history_length]
     liked = [
         UserEvent(item_id, now_ms - place - 1, {schema.positive: 1.0})
         for place, item_id in enumerate(item_ids)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from starlette.types import ASGIApp
 
 from serve.access import AccessLog
@@ -24,6 +25,7 @@ from serve.precomputed import Precomputed
 from serve.stages import Candidates, Query, Ranked, Slate, StageReport
 from serve.threads import Threads
 from serve.topology import GATEWAY
+from serve.withdrawals import UnknownItemError
 
 BUNDLE = "simulated"
 NUM_CANDIDATES = 500
@@ -100,7 +102,14 @@ class SleepingStages:
 class NoItems:
     """Answers nothing at once."""
 
-    def slate(self, request: Request, query: Query | None, own: Precomputed | None = None) -> Slate:
+    def slate(
+        self,
+        request: Request,
+        query: Query | None,
+        own: Precomputed | None,
+        *,
+        withdrawn: npt.NDArray[np.int64],
+    ) -> Slate:
         """Return an empty slate."""
         return Slate(BUNDLE, ())
 
@@ -130,6 +139,14 @@ class SimulatedService:
     async def record(self, events: Events) -> int:
         """Forget events."""
         return len(events.events)
+
+    async def withdraw(self, item_id: int | str) -> None:
+        """Know no item."""
+        raise UnknownItemError(str(item_id))
+
+    async def restore(self, item_id: int | str) -> None:
+        """Know no item."""
+        raise UnknownItemError(str(item_id))
 
     def health(self) -> dict[str, str]:
         """Tell that nothing here is real."""

@@ -1,10 +1,11 @@
 """The online store in this process's memory, for tests and trials."""
 
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
 
 from features.stores.record import Record
-from features.stores.store import Change
+from features.stores.store import Change, Revision
 
 
 class MemoryStore:
@@ -20,6 +21,11 @@ class MemoryStore:
         """Return a user's record."""
         packed = self._users.get(user_id)
         return None if packed is None else Record.unpack(packed)
+
+    def version(self, user_id: str) -> bytes:
+        """Return a digest of a user's record."""
+        packed = self._users.get(user_id)
+        return b"" if packed is None else hashlib.blake2b(packed, digest_size=16).digest()
 
     def update(self, changes: Mapping[str, Change]) -> None:
         """Replace the records of these users."""
@@ -55,6 +61,11 @@ class MemoryStore:
     def state(self, name: str, value: str) -> None:
         """Write a fact."""
         self._facts[name] = value
+
+    def revise(self, name: str, revision: Revision) -> None:
+        """Replace a fact."""
+        with self._lock:
+            self._facts[name] = revision(self._facts.get(name))
 
     def close(self) -> None:
         """Nothing to let go of."""

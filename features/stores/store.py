@@ -10,6 +10,8 @@ Change = Callable[[Record | None], Record]
 
 It may be called again when a transaction is repeated, and keeps its argument as it was.
 """
+Revision = Callable[[str | None], str]
+"""Takes a fact, None where it was never written, and returns what replaces it."""
 
 
 class Store(Protocol):
@@ -20,6 +22,10 @@ class Store(Protocol):
 
     def read(self, user_id: str) -> Record | None:
         """Return a user's record; None for an unknown user."""
+        ...
+
+    def version(self, user_id: str) -> bytes:
+        """Return what differs whenever the user's record does; empty for an unknown user."""
         ...
 
     def update(self, changes: Mapping[str, Change]) -> None:
@@ -48,6 +54,10 @@ class Store(Protocol):
 
     def state(self, name: str, value: str) -> None:
         """Write a fact, durably and after everything that was written before it."""
+        ...
+
+    def revise(self, name: str, revision: Revision) -> None:
+        """Replace a fact in one step, durably: of two at a time, none is lost."""
         ...
 
     def close(self) -> None:

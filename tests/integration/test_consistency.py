@@ -143,7 +143,7 @@ class World:
         context = {k: v for k, v in event.items() if k not in NOT_CONTEXT and _is_context(v)}
         request = Request.model_validate({"user_id": event["user_id"], "context": context})
         query = self.hydrator.hydrate(request, instant)
-        row = self.hydrator.bundle.catalogue.rows_by_id()[str(event["item_id"])]
+        row = self.hydrator.bundle.catalogue.rows_by_id[str(event["item_id"])]
         return {**query.inputs, **self.ranker.item_inputs(np.asarray([row]), instant)}
 
     def _attributes(self) -> dict[Any, dict[str, Any]]:

@@ -107,6 +107,24 @@ def test_events_reach_the_retriever_of_the_split_topology(served: All, users: li
         assert not set(shown) & {item["item_id"] for item in after["items"]}
 
 
+def test_a_withdrawn_item_is_shown_by_no_replica_until_it_is_restored(
+    served: All, users: list[Any]
+) -> None:
+    _, before = served.ask("fused", user_id=users[4])
+    withdrawn, kept = (item["item_id"] for item in before["items"][:2])
+    assert served.client.delete(f"/split/v1/items/{withdrawn}") == 204
+    for topology in TOPOLOGIES:
+        _, after = served.ask(topology, user_id=users[4])
+        shown = [item["item_id"] for item in after["items"]]
+        assert withdrawn not in shown
+        assert kept in shown
+    assert served.client.put(f"/mixed/v1/items/{withdrawn}", {}) == 204
+    for topology in TOPOLOGIES:
+        _, again = served.ask(topology, user_id=users[4])
+        assert withdrawn in [item["item_id"] for item in again["items"]]
+    assert served.client.delete("/fused/v1/items/no-such-item") == 404
+
+
 def test_the_stages_lie_where_the_config_puts_them(served: All) -> None:
     assert served.deployments["fused"] == ["gateway"]
     assert served.deployments["split"] == ["gateway", "ranker", "reranker", "retriever"]

@@ -1,6 +1,7 @@
 """The same contract for every online store, and how events change a record."""
 
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -129,6 +130,35 @@ def test_facts_are_kept_beside_the_users(store: Store) -> None:
     store.update({"filled": appending(event("i", 5, click=1))})
     store.state("filled", "abc")
     assert store.fact("filled") == "abc"
+
+
+def test_a_record_s_version_is_that_of_its_content(store: Store) -> None:
+    assert store.version("u") == b""
+    store.update({"u": appending(event("i", 5, click=1))})
+    first = store.version("u")
+    store.update({"u": appending(event("i", 5, click=1))})
+    assert first
+    assert store.version("u") == first
+    store.update({"u": appending(event("i", 6))})
+    assert store.version("u") not in (b"", first)
+    store.delete("u")
+    assert store.version("u") == b""
+
+
+def test_a_fact_is_revised_in_one_step(store: Store) -> None:
+    def count(old: str | None) -> str:
+        return str(int(old or 0) + 1)
+
+    def count_often() -> None:
+        for _ in range(20):
+            store.revise("count", count)
+
+    threads = [threading.Thread(target=count_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.fact("count") == "80"
 
 
 def test_lmdb_keeps_everything_when_closed_and_grows_when_full(tmp_path: Path) -> None:

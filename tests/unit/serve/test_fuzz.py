@@ -20,6 +20,8 @@ EXAMPLES = 40
 OPERATIONS = (
     ("POST", "/v1/recommendations"),
     ("POST", "/v1/events"),
+    ("PUT", "/v1/items/{item_id}"),
+    ("DELETE", "/v1/items/{item_id}"),
     ("GET", "/v1/health"),
     ("GET", "/metrics"),
 )
@@ -57,7 +59,7 @@ def test_every_operation_of_the_document_is_fuzzed(interface: schemathesis.BaseS
     [
         *((*operation, GenerationMode.POSITIVE) for operation in OPERATIONS),
         # The others take nothing that could be wrong.
-        *((*operation, GenerationMode.NEGATIVE) for operation in OPERATIONS[:2]),
+        *((*operation, GenerationMode.NEGATIVE) for operation in OPERATIONS[:4]),
     ],
 )
 @settings(max_examples=EXAMPLES, derandomize=True)

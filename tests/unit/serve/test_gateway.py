@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from serve.access import AccessLog
 from serve.admission import OverloadedError
-from serve.gateway import MAX_BODY_BYTES, gateway_app
+from serve.gateway import gateway_app
 from serve.logs import FIELDS, LogConfig
 from serve.messages import Answer, Events, Item, Request, RequestError
 from serve.metrics import Metrics
+from serve.refusals import MAX_BODY_BYTES
+from serve.withdrawals import UnknownItemError
 
 PATHS = ("/v1/recommendations", "/v1/events")
 
@@ -26,6 +28,7 @@ class EchoService:
         self.metrics = Metrics()
         self.access = AccessLog(LogConfig())
         self.recorded: list[Events] = []
+        self.changes: list[tuple[str, int | str]] = []
         self.app = gateway_app(self)
 
     async def recommend(self, request: Request, request_id: str) -> Answer:
@@ -41,6 +44,20 @@ class EchoService:
         """Keep the events."""
         self.recorded.append(events)
         return len(events.events)
+
+    async def withdraw(self, item_id: int | str) -> None:
+        """Know all items but one."""
+        self.changed("withdrawn", item_id)
+
+    async def restore(self, item_id: int | str) -> None:
+        """Know all items but one."""
+        self.changed("restored", item_id)
+
+    def changed(self, change: str, item_id: int | str) -> None:
+        """Note a change."""
+        if item_id == "unheard-of":
+            raise UnknownItemError("unheard-of")
+        self.changes.append((change, item_id))
 
     def health(self) -> dict[str, str]:
         """Name the bundle."""
@@ -92,6 +109,48 @@ def test_events_are_recorded_and_accepted(service: EchoService) -> None:
     response = call(service, "POST", PATHS[1], json=body)
     assert (response.status_code, response.json()) == (202, {"accepted": 1})
     assert service.recorded[0].events[0].item_id == 3
+
+
+def test_items_are_withdrawn_and_restored_whatever_their_ids(service: EchoService) -> None:
+    ids = ["3", "a b", "video%2F7", "%C3%A5"]
+    for item_id in ids:
+        assert call(service, "DELETE", f"/v1/items/{item_id}").status_code == 204
+    assert call(service, "PUT", "/v1/items/3").status_code == 204
+    response = call(service, "PUT", "/v1/items/video/7", json={})
+    assert (response.status_code, response.content) == (204, b"")
+    assert service.changes == [
+        *(("withdrawn", item_id) for item_id in ["3", "a b", "video/7", "å"]),
+        ("restored", "3"),
+        ("restored", "video/7"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_an_unknown_item_is_not_found(service: EchoService, method: str) -> None:
+    response = call(service, method, "/v1/items/unheard-of")
+    (problem,) = response.json()["detail"]
+    assert (response.status_code, problem["loc"]) == (404, ["path", "item_id"])
+    assert problem["msg"] == "the catalogue has no item 'unheard-of'"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize("item_id", ["", "x" * 257, "%00", "a%01b"])
+def test_an_odd_item_id_is_refused(service: EchoService, method: str, item_id: str) -> None:
+    response = call(service, method, f"/v1/items/{item_id}")
+    assert (response.status_code, problems(response)) == (422, [("path", "item_id")])
+    assert not service.changes
+
+
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [(b'{"title": "New"}', ("body", "title")), (b"[]", ("body",)), (b"{", ("body",))],
+)
+def test_attributes_of_items_cannot_be_put(
+    service: EchoService, content: bytes, path: tuple[str, ...]
+) -> None:
+    response = call(service, "PUT", "/v1/items/3", content=content)
+    assert (response.status_code, problems(response)) == (422, [path])
+    assert not service.changes
 
 
 @pytest.mark.parametrize(
@@ -148,7 +207,12 @@ def test_many_problems_are_cut_short(service: EchoService) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", PATHS[0], 405), ("DELETE", PATHS[1], 405), ("GET", "/nowhere", 404)],
+    [
+        ("GET", PATHS[0], 405),
+        ("DELETE", PATHS[1], 405),
+        ("GET", "/nowhere", 404),
+        ("POST", "/v1/items/3", 405),
+    ],
 )
 def test_wrong_routes_and_methods(
     service: EchoService, method: str, path: str, status: int

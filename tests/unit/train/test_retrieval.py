@@ -98,7 +98,7 @@ def test_the_report_follows_from_its_predictions(
     report = trainee.evaluate(tmp_path / "retrieval.parquet")
     table = pl.read_parquet(tmp_path / "retrieval.parquet")
     assert table.columns == ["user_id", "targets", "ranked"]
-    rows = examples.catalogue.rows_by_id()
+    rows = examples.catalogue.rows_by_id
     ranked = np.zeros((table.height, NUM_RANKED), np.int64)
     targets: list[tuple[int, int]] = []
     for k, (user, chosen, best) in enumerate(table.iter_rows()):
