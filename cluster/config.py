@@ -114,6 +114,14 @@ def checked(settings: type[S], values: dict[str, Any], path: Path) -> S:
         raise ConfigError(f"{path}: {_first_problem(settings, error)}") from None
 
 
+def toml_value(text: str) -> Any:
+    """Return what a text means in TOML; the text itself where it means nothing."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -138,7 +146,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     target: Any = values
     for part in parts[:-1]:
         target = _child(target, part, override)
-    target[parts[-1]] = _toml_value(text.strip())
+    target[parts[-1]] = toml_value(text.strip())
 
 
 def _child(target: Any, part: str, override: str) -> Any:
@@ -148,13 +156,6 @@ def _child(target: Any, part: str, override: str) -> Any:
     if not isinstance(child, dict | list):
         raise ConfigError(f"--set {override!r}: {part!r} holds no keys")
     return child
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _first_problem(settings: type[BaseModel], error: ValidationError) -> str:

@@ -32,7 +32,7 @@ class Storage:
         is_remote = urlparse(root).scheme not in ("", "file")
         self.root = root if is_remote else str(_local_path(root))
         self.recommender = recommender
-        self.remote: tuple[fs.FileSystem, str] | None = _open(root) if is_remote else None
+        self.remote: tuple[fs.FileSystem, str] | None = open_folder(root) if is_remote else None
         base = _cache_path(root) if is_remote else Path(self.root)
         self.local = base / recommender
         """Folder of local copies; for a local root, the artifacts themselves."""
@@ -126,6 +126,25 @@ def content_hash(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def open_folder(uri: str, key: str = "storage.root") -> tuple[fs.FileSystem, str]:
+    """Open a path, or a URI with pyarrow, or with fsspec where pyarrow does not know the scheme.
+
+    Args:
+        uri: of a folder, which need not exist.
+        key: what an error calls it.
+
+    Raises:
+        ConfigError: nothing opens it.
+    """
+    if urlparse(uri).scheme in ("", "file"):
+        return fs.LocalFileSystem(), str(_local_path(uri))
+    try:
+        filesystem, base = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError):
+        filesystem, base = _open_with_fsspec(uri, key)
+    return filesystem, base.rstrip("/")
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Fill a hidden folder, then point the link `path` at it in one step."""
@@ -154,18 +173,9 @@ def _cache_path(root: str) -> Path:
     return Path(tempfile.gettempdir()) / "millrace" / digest
 
 
-def _open(root: str) -> tuple[fs.FileSystem, str]:
-    """Open a URI with pyarrow, or with fsspec where pyarrow does not know the scheme."""
+def _open_with_fsspec(uri: str, key: str) -> tuple[fs.FileSystem, str]:
     try:
-        filesystem, base = fs.FileSystem.from_uri(root)
-    except (OSError, ValueError):
-        filesystem, base = _open_with_fsspec(root)
-    return filesystem, base.rstrip("/")
-
-
-def _open_with_fsspec(root: str) -> tuple[fs.FileSystem, str]:
-    try:
-        opened, base = fsspec.url_to_fs(root)
+        opened, base = fsspec.url_to_fs(uri)
     except (ImportError, OSError, ValueError) as error:
-        raise ConfigError(f"storage.root: cannot open {root!r}: {error}") from None
+        raise ConfigError(f"{key}: cannot open {uri!r}: {error}") from None
     return fs.PyFileSystem(fs.FSSpecHandler(opened)), str(base)

@@ -22,7 +22,7 @@ def run_tasks(description: str, task: Task, count: int) -> list[dict[str, Any]]:
     Ray Data schedules the pieces over the cluster, one core each; a piece whose worker dies is run
     again. Only the results come back, so neither side grows with the data.
     """
-    _quiet_console()
+    quiet_console()
     pieces = ray.data.range(count, override_num_blocks=count)
     finished = pieces.map(_with_result(task))
     results: dict[int, dict[str, Any]] = {}
@@ -33,16 +33,16 @@ def run_tasks(description: str, task: Task, count: int) -> list[dict[str, Any]]:
     return [results[index] for index in range(count)]
 
 
-def _with_result(task: Task) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def run(row: dict[str, Any]) -> dict[str, Any]:
-        return {"id": row["id"], "result": json.dumps(task(int(row["id"])))}
-
-    return run
-
-
-def _quiet_console() -> None:
+def quiet_console() -> None:
     """Leave the terminal to our progress and errors; Ray Data still writes its log files."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":
             handler.setLevel(logging.CRITICAL)
+
+
+def _with_result(task: Task) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def run(row: dict[str, Any]) -> dict[str, Any]:
+        return {"id": row["id"], "result": json.dumps(task(int(row["id"])))}
+
+    return run

@@ -38,6 +38,17 @@ class DatasetClock:
         return self._wall.now_ms() + self._offset_ms
 
 
+class FixedClock:
+    """One instant, for answers that are to be of the same one however long they take."""
+
+    def __init__(self, instant_ms: int) -> None:
+        self.instant_ms = instant_ms
+
+    def now_ms(self) -> int:
+        """Return the instant."""
+        return self.instant_ms
+
+
 def open_clock(kind: Literal["wall", "dataset"], store: Store, *, data_end_ms: int) -> Clock:
     """Return the configured clock.
 

@@ -20,9 +20,20 @@ class RuntimeConfig(Section):
     "never" leaves them as they were exported."""
 
 
-def open_programs(config: RuntimeConfig, storage: Storage, num_threads: int) -> Programs:
-    """Return what opens a bundle's programs for so many threads; packages lie on this host."""
+def open_programs(
+    config: RuntimeConfig, storage: Storage, num_threads: int, *, is_patient: bool = False
+) -> Programs:
+    """Return what opens a bundle's programs for so many threads; packages lie on this host.
+
+    Args:
+        config: whether they are compiled.
+        storage: where packages are.
+        num_threads: calls of a program at a time.
+        is_patient: wait for what is compiled in the background.
+    """
     if config.compile == "never":
         return ExportedPrograms()
     packages = Packages(storage.local / FOLDER, num_runners=num_threads)
-    return CompiledPrograms(packages, must_compile=config.compile == "always")
+    return CompiledPrograms(
+        packages, must_compile=config.compile == "always", is_patient=is_patient
+    )

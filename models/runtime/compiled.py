@@ -25,6 +25,7 @@ class CompiledPrograms:
     Args:
         packages: the host's.
         must_compile: refuse to run what is not compiled.
+        is_patient: wait for the background, so that one program computes everything.
         exported: opens what is not compiled.
         has_compiler: whether this host can compile at all.
     """
@@ -34,11 +35,13 @@ class CompiledPrograms:
         packages: Packages,
         *,
         must_compile: bool = False,
+        is_patient: bool = False,
         exported: Programs | None = None,
         has_compiler: bool | None = None,
     ) -> None:
         self.packages = packages
         self.must_compile = must_compile
+        self.is_patient = is_patient
         self._exported = exported or ExportedPrograms()
         found = shutil.which(COMPILER) is not None
         self._has_compiler = found if has_compiler is None else has_compiler
@@ -60,7 +63,10 @@ class CompiledPrograms:
         if not self._has_compiler:
             return program
         build = partial(self.packages.build, source, digest, in_background=True)
-        return UpgradedProgram(program, source.stem, build)
+        upgraded = UpgradedProgram(program, source.stem, build)
+        if self.is_patient:
+            upgraded.upgrade.join()
+        return upgraded
 
     def _built(self, source: Path, digest: str) -> Program:
         try:

@@ -38,7 +38,7 @@ def test_models_load_no_ray() -> None:
 
 
 def test_stages_know_neither_ray_nor_http() -> None:
-    stages = ("hydration", "sources", "filters", "ranking", "reranking", "pipeline")
+    stages = ("hydration", "sources", "filters", "ranking", "reranking", "pipeline", "chunks")
     loaded = modules_after_import(", ".join(f"serve.{stage}" for stage in stages))
     assert not loaded.intersection({"ray", "fastapi", "starlette", "uvicorn"})
 

@@ -52,6 +52,20 @@ def test_the_exported_program_answers_until_the_package_is_built() -> None:
     assert program() == "compiled"
 
 
+def test_who_has_patience_is_given_the_compiled_program(tmp_path: Path) -> None:
+    programs = CompiledPrograms(
+        packages_of(tmp_path), is_patient=True, exported=Exported(), has_compiler=True
+    )
+    assert programs.open(SOURCE, DIGEST)() == "compiled"
+    failing = CompiledPrograms(
+        packages_of(tmp_path / "none", "broken"),
+        is_patient=True,
+        exported=Exported(),
+        has_compiler=True,
+    )
+    assert failing.open(SOURCE, DIGEST)() == "exported"
+
+
 def test_a_program_is_compiled_in_the_background(tmp_path: Path) -> None:
     programs = CompiledPrograms(packages_of(tmp_path), exported=Exported(), has_compiler=True)
     program = programs.open(SOURCE, DIGEST)
