@@ -1,5 +1,6 @@
 """New items are placed by their attributes, new users by context and their first three events."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.quality
 LOG = Log(users=600, items=300, events=20)
 FIRST_EVENTS = 3
 SHARE_WITHHELD = 0.1
+SURFACES = 5
 TRAINING = {"retrieval": {"epochs": 8, "batch_size": 64}}
 
 
@@ -27,11 +29,10 @@ def events() -> pl.DataFrame:
     return table.with_columns(split=pl.Series(np.tile(split, LOG.users)))
 
 
-def figures_of(root: Path, events: pl.DataFrame) -> dict[str, Any]:
-    table: pa.Table = events.to_arrow().cast(
-        pa.schema([*LOG.table().schema, pa.field("split", pa.string())])
-    )
-    features = {"split": {"kind": "column"}}
+def figures_of(root: Path, events: pl.DataFrame, context: Sequence[str] = ()) -> dict[str, Any]:
+    columns = [pa.field(name, pa.string()) for name in ("split", *context)]
+    table: pa.Table = events.to_arrow().cast(pa.schema([*LOG.table().schema, *columns]))
+    features = {"split": {"kind": "column"}, "context": list(context)}
     return trained_figures(root, LOG.adapter(table), features=features, train=TRAINING)
 
 
@@ -63,5 +64,20 @@ def test_new_users_are_known_by_their_first_three_events(
     assert slices["history_1_3"]["users"] == slices["new_users"]["users"] == LOG.users // 5
     two_tower, popular = (
         slices["history_1_3"]["retrieval"][name]["recall@20"] for name in ("two_tower", "popular")
+    )
+    assert two_tower > 1.3 * popular
+
+
+def test_new_users_without_events_are_known_by_their_context(
+    tmp_path: Path, events: pl.DataFrame
+) -> None:
+    """A fifth of the users come for the first time; a surface shows items of two topics."""
+    is_new = pl.col("user_id") % 5 == 0
+    surface = pl.format("surface {}", pl.col("item_id") % LOG.topics % SURFACES)
+    first = events.filter(~is_new | (pl.col("split") == "test")).with_columns(surface=surface)
+    new_users = figures_of(tmp_path, first, ["surface"])["slices"]["history_0"]
+    assert new_users["users"] == LOG.users // 5
+    two_tower, popular = (
+        new_users["retrieval"][name]["recall@20"] for name in ("two_tower", "popular")
     )
     assert two_tower > 1.3 * popular
