@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 
+from cluster import haproxy
 from cluster.errors import InputError
 from cluster.session import ENVIRONMENT, repository_root
 from serve.app import metrics_folder
@@ -15,6 +16,8 @@ from serve.options import gateway_options, stage_options
 from serve.topology import GATEWAY, StageDeployment
 
 IMPORT_PATH = "serve.app:build"
+FOR_SERVING = ("RAY_SERVE_", "RAY_worker_", "MILLRACE_")
+"""How the names of variables begin that matter here."""
 HEADER = """\
 # Written by `python -m serve CONFIG --write-serve-config`; `serve deploy FILE` takes it.
 # Every node needs this repository, at the PYTHONPATH below or through a working_dir of the
@@ -81,4 +84,6 @@ def _plain(value: object) -> object:
 
 
 def _variables() -> dict[str, str]:
-    return {name: ENVIRONMENT[name] for name in ENVIRONMENT if name.startswith("RAY_SERVE_")}
+    """Return what Ray reads for serving, with what makes it start HAProxy under its guard."""
+    known = {**ENVIRONMENT, **haproxy.environment()}
+    return {name: value for name, value in known.items() if name.startswith(FOR_SERVING)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cluster import haproxy
 from tests.conftest import ROOT, run_command
 
 pytestmark = pytest.mark.integration
@@ -41,7 +42,8 @@ def read(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     overrides = ["--set", f"storage.root={tiny_bundle_root}", "--set", DEPLOYMENTS]
     done = run_command("serve", *overrides, "--port", "8123", "--write-serve-config", str(path))
     assert done.returncode == 0, done.stderr
-    assert "RAY_SERVE_ENABLE_HA_PROXY=1" in path.read_text()
+    for name in ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_worker_niceness", *haproxy.environment()):
+        assert f"#   {name}=" in path.read_text()
     reading = [sys.executable, "-c", READING, str(path)]
     done = subprocess.run(reading, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
