@@ -28,13 +28,17 @@ MODELS = ModelsConfig(
     ),
     ranker=RankerConfig(embedding_dim=4, value_dropout=0, dropout=0, width=8, expert_dims=(8,)),
 )
-PLACEMENTS = ("replicated", "row_sharded")
+PLACEMENTS: dict[str, str | dict[str, str]] = {
+    "replicated": "replicated",
+    "row_sharded": "row_sharded",
+    "by table": {"default": "replicated", "items.ids": "row_sharded", "item": "row_sharded"},
+}
 CASES = [
     (model, placement, optimizer)
     for model in ("full softmax", "sampled softmax", "ranking")
-    for placement in PLACEMENTS
+    for placement in ("replicated", "row_sharded")
     for optimizer in ("adamw", "rowwise_adagrad")
-]
+] + [("sampled softmax", "by table", "rowwise_adagrad"), ("ranking", "by table", "adamw")]
 
 Case = tuple[str, str, str]
 Outcome = tuple[list[float], dict[str, torch.Tensor]]
@@ -107,7 +111,7 @@ def settings_of(case: Case, num_workers: int) -> TrainSettings:
             "models": MODELS,
             "train": TrainConfig(
                 num_workers=num_workers,
-                embedding_placement=placement if num_workers > 1 else "local",
+                embedding_placement=PLACEMENTS[placement] if num_workers > 1 else "local",
                 retrieval=retrieval,
                 ranking=ranking,
             ),
