@@ -37,6 +37,7 @@ BENCHMARKS = {
     "serve_http": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=6),
     "serve_spike": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=5),
     "serve_kills": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=6),
+    "serve_cache": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=1),
     "ranking_runtime": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}, g++", minutes=5),
     "ranking_rival": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=5),
     "ranking_ablation": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=120),

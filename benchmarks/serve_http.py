@@ -4,7 +4,7 @@
 
 One fused replica and one uvicorn process hold the same bundle and the same online store; a load
 generator in a process of its own asks each in turn, in interleaved rounds, with 1 client and at
-saturation. Budgets are lifted, so that all do all the work for every answer.
+saturation. Budgets are lifted and nothing is cached, so that all do all the work for every answer.
 
 Two more rows hold the stages in deployments of their own, three calls per request: "split" as
 this project runs it, "naive" with Ray Serve's defaults (its proxy in Python, calls of actors).
@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import uncached
 from benchmarks.machine import facts
 from cluster.command import parser, run
 from cluster.ports import free_port
@@ -38,9 +39,9 @@ RESULTS = Path(__file__).parent / "results" / "serve_http.json"
 CLIENTS = (1, 4, 8)
 NUM_USERS = 500
 OVERRIDES = {
-    "serve": ("serve.topology=fused", "serve.budget=30s"),
-    "split": ("serve.topology=split", "serve.budget=30s"),
-    "naive": ("serve.topology=split", "serve.budget=30s"),
+    "serve": ("serve.topology=fused", "serve.budget=30s", *uncached.OVERRIDES),
+    "split": ("serve.topology=split", "serve.budget=30s", *uncached.OVERRIDES),
+    "naive": ("serve.topology=split", "serve.budget=30s", *uncached.OVERRIDES),
 }
 DEFAULTS = ("RAY_SERVE_ENABLE_HA_PROXY=0", "RAY_SERVE_THROUGHPUT_OPTIMIZED=0")
 """What this project's session would otherwise set."""

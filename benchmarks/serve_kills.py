@@ -29,6 +29,7 @@ from benchmarks import machine
 from benchmarks.arrivals import Outcome
 from benchmarks.kills.damage import Damage
 from benchmarks.kills.processes import kill, named
+from benchmarks.uncached import uncached
 from cluster import haproxy
 from cluster.command import parser, run
 from cluster.config import ClusterConfig
@@ -64,7 +65,7 @@ PACKAGES = ("ray", "torch", "numpy")
 
 def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     """Kill one after the other, print a table and one JSON line, and keep it."""
-    settings = settings.model_copy(update={"serve": _layout(settings.serve)})
+    settings = uncached(settings.model_copy(update={"serve": _layout(settings.serve)}))
     unknown = set(options.victims) - {*VICTIMS, "node"}
     if unknown:
         raise InputError(f"--victims: {', '.join(sorted(unknown))}; has {', '.join(VICTIMS)}, node")

@@ -25,6 +25,7 @@ from benchmarks.spike.plot import plot
 from benchmarks.spike.simulated import SimulatedGateway, SimulatedSetup
 from benchmarks.spike.timeline import seconds, summary
 from benchmarks.spike.watch import Look, Watch
+from benchmarks.uncached import uncached
 from cluster.command import parser, run
 from cluster.config import load
 from cluster.orphans import adopting
@@ -61,6 +62,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     if options.simulated:
         overrides = [*SIMULATED, *options.overrides]
         settings = load(ServeSettings, options.config, overrides)
+    settings = uncached(settings)
     phases = _phases(options)
     port = free_port("127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="millrace-spike-") as name:

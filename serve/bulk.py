@@ -10,6 +10,7 @@ from serve.admission import Admission
 from serve.clock import FixedClock
 from serve.equipment import Equipment
 from serve.hydration import Hydrator
+from serve.kept import Kept
 from serve.ladder import OverloadConfig
 from serve.messages import Answer, Request
 from serve.passage import Passage
@@ -114,13 +115,8 @@ class Bulk:
         admission = Admission(
             OverloadConfig(steps=()), self.tally, budget_ms=BUDGET_MS, max_in_flight=1
         )
-        self.pipeline = Pipeline(
-            stages,
-            equipment.fallback,
-            self.tally,
-            admission,
-            withdrawals=equipment.withdrawals,
-        )
+        kept = Kept(withdrawals=equipment.withdrawals)
+        self.pipeline = Pipeline(stages, equipment.fallback, self.tally, admission, kept=kept)
 
     def answers(self, user_ids: Sequence[int | str]) -> list[Answer]:
         """Return an answer for each user, in their order."""

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from cluster.config import Duration, Section
 from retrieval.config import RetrievalSettings
+from serve.caches.config import CacheConfig
 from serve.ladder import OverloadConfig
 from serve.logs import LogConfig
 from serve.runtime import RuntimeConfig
@@ -58,6 +59,7 @@ class ServeConfig(Section):
     log: LogConfig = LogConfig()
     trace: TraceConfig = TraceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    cache: CacheConfig = CacheConfig()
 
     @model_validator(mode="after")
     def _deployments_stand_alone(self) -> "ServeConfig":

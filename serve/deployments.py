@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from cluster.storage import Storage
 from retrieval.registry import BUNDLES
+from serve.caches.caches import Caches
 from serve.config import ServeSettings
 from serve.equipment import Equipment
 from serve.gateway import gateway_app
@@ -37,17 +38,24 @@ class ReplicaSetup:
     bundle_id: str
     metrics_folder: Path
 
-    def open(self, name: str) -> Equipment:
+    def open(self, name: str, metrics: Metrics) -> Equipment:
         """Open the bundle and warm a deployment's stages up; requests get one core each."""
         started = time.monotonic()
         torch.set_num_threads(1)
         storage = Storage(self.settings.storage.root, self.settings.recommender)
         open_log(self.settings.serve.log, storage.local)
-        equipment = Equipment.open(self.settings, storage.fetch(f"{BUNDLES}/{self.bundle_id}"))
+        caches = Caches(self.settings.serve.cache, metrics)
+        folder = storage.fetch(f"{BUNDLES}/{self.bundle_id}")
+        equipment = Equipment.open(self.settings, folder, caches)
         warm(equipment, self.stages(name))
         elapsed_s = time.monotonic() - started
         logger.info("%s: bundle %s ready in %.1f s", name, self.bundle_id, elapsed_s)
         return equipment
+
+    def metrics(self) -> Metrics:
+        """Open the counts of this process."""
+        self.metrics_folder.mkdir(parents=True, exist_ok=True)
+        return Metrics(self.metrics_folder)
 
     def stages(self, name: str) -> tuple[StageName, ...]:
         """Return the stages that a deployment holds."""
@@ -63,9 +71,8 @@ class GatewayReplica:
     """
 
     def __init__(self, setup: ReplicaSetup, **handles: Any) -> None:
-        equipment = setup.open(GATEWAY)
-        setup.metrics_folder.mkdir(parents=True, exist_ok=True)
-        metrics = Metrics(setup.metrics_folder)
+        metrics = setup.metrics()
+        equipment = setup.open(GATEWAY, metrics)
         groups = [
             RemoteGroup(name, setup.stages(name), handle, metrics)
             for name, handle in handles.items()
@@ -91,7 +98,7 @@ class StageReplica:
     """
 
     def __init__(self, setup: ReplicaSetup, name: str) -> None:
-        self.stages = setup.open(name).local(setup.stages(name))
+        self.stages = setup.open(name, setup.metrics()).local(setup.stages(name))
         self.reserved_s = (RESERVED + RETURN) * setup.settings.serve.budget / 1000
 
     async def run(self, names: tuple[StageName, ...], given: Progress) -> Progress:

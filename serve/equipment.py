@@ -10,12 +10,15 @@ from features.stores.lmdb import LmdbStore
 from features.stores.recorder import Recorder
 from features.stores.store import Store
 from models.bundle import Bundle
+from serve.caches.answers import AnswerCache
+from serve.caches.caches import Caches
 from serve.clock import open_clock
 from serve.config import ServeSettings
 from serve.counts import LatestCounts
 from serve.events import EventWriter
 from serve.fallback import Fallback
 from serve.hydration import Hydrator, UserSource
+from serve.kept import Kept
 from serve.local import LocalStages
 from serve.precomputed import PrecomputedAnswers
 from serve.ranking import Ranker
@@ -44,17 +47,22 @@ class Equipment:
 
     settings: ServeSettings
     bundle: Bundle
+    caches: Caches | None = None
 
     @classmethod
-    def open(cls, settings: ServeSettings, bundle_path: Path) -> "Equipment":
-        """Open a published bundle.
+    def open(
+        cls, settings: ServeSettings, bundle_path: Path, caches: Caches | None = None
+    ) -> "Equipment":
+        """Open a published bundle; without caches everything is computed.
 
         Raises:
             InputError: the bundle is missing, incomplete or of another schema.
         """
         storage = Storage(settings.storage.root, settings.recommender)
         programs = open_programs(settings.serve.runtime, storage, settings.serve.threads)
-        return cls(settings, Bundle(bundle_path, programs))
+        if caches is not None:
+            programs = caches.programs(programs)
+        return cls(settings, Bundle(bundle_path, programs), caches)
 
     @cached_property
     def users(self) -> UserSource:
@@ -114,6 +122,18 @@ class Equipment:
         """What was computed for users before they ask."""
         exclude_seen = self.settings.retrieval.exclude_seen
         return PrecomputedAnswers(self.users.store, exclude_seen=exclude_seen)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What is looked up before or instead of the stages."""
+        return Kept(self.answers, self.precomputed, self.withdrawals)
+
+    @cached_property
+    def answers(self) -> AnswerCache | None:
+        """Answers that need not be computed again."""
+        if self.caches is None:
+            return None
+        return self.caches.answers(self.bundle.id, self.users.store, self.withdrawals.generation)
 
     @cached_property
     def withdrawals(self) -> Withdrawals:

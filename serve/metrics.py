@@ -43,11 +43,8 @@ class Metrics:
         self._request_seconds = self._histogram(
             "request_seconds", "time to answer a request", "route", buckets=REQUEST_BUCKETS_S
         )
-        self._in_flight = Gauge(
-            "millrace_requests_in_flight",
-            "recommendations and events that are being answered",
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._in_flight = self._total(
+            "requests_in_flight", "recommendations and events that are being answered"
         )
         self._pressure = self._worst(
             "pressure", "expected latency over the objective, of the worst replica"
@@ -78,6 +75,13 @@ class Metrics:
         self._served = self._counter("served_items", "items in answers", "source")
         self._refused = self._counter("refused", "requests refused under overload", "reason")
         self._retries = self._counter("retries", "calls made again", "deployment")
+        self._cache = {
+            "hit": self._counter("cache_hits", "what was found in a cache", "cache"),
+            "miss": self._counter("cache_misses", "what a cache did not have", "cache"),
+            "eviction": self._counter("cache_evictions", "what a full cache let go", "cache"),
+        }
+        self._cache_entries = self._total("cache_entries", "entries of all replicas", "cache")
+        self._cache_bytes = self._total("cache_bytes", "bytes of all replicas", "cache")
         self._events = self._counter("events", "events accepted", "recommender")
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
@@ -125,6 +129,15 @@ class Metrics:
         """Count a call that was made again because a replica was lost."""
         self._retries.labels(deployment).inc()
 
+    def count_cache(self, cache: str, outcome: str) -> None:
+        """Count a cache's "hit", "miss" or "eviction"."""
+        self._cache[outcome].labels(cache).inc()
+
+    def observe_cache(self, cache: str, num_entries: int, num_bytes: int) -> None:
+        """Tell how large this process' cache is."""
+        self._cache_entries.labels(cache).set(num_entries)
+        self._cache_bytes.labels(cache).set(num_bytes)
+
     def render(self) -> bytes:
         """Return everything counted so far in Prometheus' text form."""
         if self.folder is None:
@@ -142,6 +155,15 @@ class Metrics:
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"millrace_{name}", help_text, labels, registry=self._registry)
+
+    def _total(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(
+            f"millrace_{name}",
+            help_text,
+            labels,
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
 
     def _worst(self, name: str, help_text: str) -> Gauge:
         return Gauge(

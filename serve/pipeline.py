@@ -13,12 +13,12 @@ import numpy.typing as npt
 from serve.admission import Admission, Ticket
 from serve.departures import verdicts
 from serve.explanation import Verdict
+from serve.kept import NOTHING_KEPT, Kept
 from serve.messages import Answer, Item, Request, RequestError
 from serve.passage import Call, Observer, Passage
-from serve.precomputed import Precomputed, PrecomputedAnswers
+from serve.precomputed import Precomputed
 from serve.progress import Progress
 from serve.stages import Candidates, Query, Ranked, Slate, Stages
-from serve.withdrawals import Withdrawals
 
 RESERVED = 0.2
 """Share of the budget kept for re-ranking, when the stages before it are late."""
@@ -54,8 +54,7 @@ class Pipeline:
         fallback: answers when they cannot.
         observer: hears what happened.
         admission: decides what each request may cost.
-        withdrawals: know what nobody shall see.
-        precomputed: knows items for users, computed before.
+        kept: what need not be computed, or must not be shown.
     """
 
     def __init__(
@@ -65,23 +64,50 @@ class Pipeline:
         observer: Observer,
         admission: Admission,
         *,
-        withdrawals: Withdrawals | None = None,
-        precomputed: PrecomputedAnswers | None = None,
+        kept: Kept = NOTHING_KEPT,
     ) -> None:
         self.stages = stages
         self.fallback = fallback
         self.observer = observer
         self.admission = admission
-        self.withdrawals = withdrawals
-        self.precomputed = precomputed
+        self.kept = kept
 
     async def answer(self, request: Request, request_id: str) -> Answer:
-        """Answer one request.
+        """Answer one request, from the cache where that has the answer.
 
         Raises:
             RequestError: the request itself is wrong.
             OverloadedError: there are too many others.
         """
+        started = time.perf_counter()
+        key = self._key(request)
+        answers = self.kept.answers
+        if answers is None or key is None:
+            return await self._computed(request, request_id)
+        answer = answers.find(key)
+        if answer is not None:
+            return self._again(answer, request_id, time.perf_counter() - started)
+        answer = await self._computed(request, request_id)
+        answers.keep(key, answer, is_current=self._key(request) == key)
+        return answer
+
+    def _key(self, request: Request) -> bytes | None:
+        """Return what the answer is kept under; None where it is not to be kept."""
+        try:
+            return self.kept.answers.key(request) if self.kept.answers else None
+        except Exception:
+            logger.exception("the store of what answers depend on cannot be read")
+            return None
+
+    def _again(self, answer: Answer, request_id: str, seconds: float) -> Answer:
+        """Give an answer once more."""
+        served = Counter(item.source for item in answer.items)
+        self.observer.observe(Passage(request_id, answer.bundle, seconds, (), (), {}, served))
+        timings_ms = {"cache": round(1000 * seconds, 3), "total": round(1000 * seconds, 3)}
+        return answer.model_copy(update={"request_id": request_id, "timings_ms": timings_ms})
+
+    async def _computed(self, request: Request, request_id: str) -> Answer:
+        """Answer through the stages, as far as the admission lets the request in."""
         with self.admission.admitted() as ticket:
             run = Run(ticket)
             slate = await self._slate(request, run)
@@ -116,7 +142,7 @@ class Pipeline:
         """Return the user's pre-computed items, or popular ones, in the place of the stages'."""
         own = None
         try:
-            own = self.precomputed.of(request.user_id) if self.precomputed else None
+            own = self.kept.precomputed.of(request.user_id) if self.kept.precomputed else None
         except Exception:
             run.degraded.append("precomputed failed")
             logger.exception("precomputed failed")
@@ -124,13 +150,14 @@ class Pipeline:
 
     def _withdrawn(self) -> npt.NDArray[np.int64]:
         """Return the rows that nobody shall see, those of before where the store cannot be read."""
-        if self.withdrawals is None:
+        withdrawals = self.kept.withdrawals
+        if withdrawals is None:
             return NOTHING
         try:
-            return self.withdrawals.current().rows
+            return withdrawals.current().rows
         except Exception:
             logger.exception("withdrawals cannot be read")
-            return self.withdrawals.last.rows
+            return withdrawals.last.rows
 
 
 class Run:

@@ -36,8 +36,7 @@ class Service:
             equipment.fallback,
             observer,
             self.admission,
-            withdrawals=equipment.withdrawals,
-            precomputed=equipment.precomputed,
+            kept=equipment.kept,
         )
         self.events = equipment.events
 

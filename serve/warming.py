@@ -1,12 +1,15 @@
 """Synthetic passes through the stages, so that a replica's first request is as fast as others."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from features.assembly import GAP_ROWS
 from features.stores.memory import MemoryStore
 from features.stores.record import UserEvent
 from features.stores.recorder import Recorder
@@ -52,19 +55,29 @@ def _hydration(equipment: Equipment) -> Pass:
 
 def _retrieval(equipment: Equipment) -> Pass:
     """Search."""
-    return partial(equipment.sources.retrieve, synthetic_query(equipment))
+    queries = _queries(equipment)
+    return lambda: equipment.sources.retrieve(next(queries))
 
 
 def _ranking(equipment: Equipment) -> Pass:
     """Rank as many candidates as requests will bring."""
-    query, candidates = synthetic_query(equipment), _candidates(equipment)
-    return partial(equipment.ranker.rank, query, candidates)
+    queries, candidates = _queries(equipment), _candidates(equipment)
+    return lambda: equipment.ranker.rank(next(queries), candidates)
 
 
 def _reranking(equipment: Equipment) -> Pass:
     """Choose among unranked candidates."""
     query, ranked = synthetic_query(equipment), Ranked.unranked(_candidates(equipment))
     return partial(equipment.reranker.rerank, query, ranked)
+
+
+def _queries(equipment: Equipment) -> Iterator[Query]:
+    """Yield queries of one user at many moments: equal ones would be answered from caches."""
+    query = synthetic_query(equipment)
+    gaps = query.inputs["history_gaps"]
+    for code in itertools.cycle(range(1, GAP_ROWS)):
+        inputs = {**query.inputs, "history_gaps": np.where(gaps > 0, code, 0)}
+        yield replace(query, inputs=inputs)
 
 
 def synthetic_query(equipment: Equipment) -> Query:

@@ -30,10 +30,11 @@ DEPLOYMENTS = [
     {"name": "models", "stages": ["retrieve", "rank"], "num_cpus": 0.5},
     {"name": "rules", "stages": ["rerank"], "num_cpus": 0.2},
 ]
+# "mixed" keeps answers, so that those it repeats are compared with what the others compute.
 TOPOLOGIES: dict[str, dict[str, Any]] = {
     "fused": {"topology": "fused"},
     "split": {"topology": "split"},
-    "mixed": {"deployments": DEPLOYMENTS},
+    "mixed": {"deployments": DEPLOYMENTS, "cache": {"answers": {"max_age": "60s"}}},
 }
 
 

@@ -75,11 +75,7 @@ def failing_answer(equipment: Equipment, user_id: Any) -> Any:
         equipment.settings.serve.overload, metrics, budget_ms=60_000, max_in_flight=1
     )
     pipeline = Pipeline(
-        equipment.local(()),
-        equipment.fallback,
-        metrics,
-        admission,
-        precomputed=equipment.precomputed,
+        equipment.local(()), equipment.fallback, metrics, admission, kept=equipment.kept
     )
     return asyncio.run(pipeline.answer(Request(user_id=user_id, num_items=NUM_ITEMS), "r"))
 

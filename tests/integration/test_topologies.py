@@ -107,11 +107,28 @@ def test_events_reach_the_retriever_of_the_split_topology(served: All, users: li
         assert not set(shown) & {item["item_id"] for item in after["items"]}
 
 
+def test_a_repeated_answer_is_what_would_be_computed(served: All, users: list[Any]) -> None:
+    served.ask("mixed", user_id=users[6])
+    _, repeated = served.ask("mixed", user_id=users[6])
+    _, computed = served.ask("fused", user_id=users[6])
+    assert set(repeated["timings_ms"]) == {"cache", "total"}
+    assert repeated["request_id"] != computed["request_id"]
+    for one, other in zip(repeated["items"], computed["items"], strict=True):
+        assert one["item_id"] == other["item_id"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+    shown = repeated["items"][0]["item_id"]
+    events = [{"user_id": users[6], "item_id": shown, "click": 1}]
+    assert served.client.post("/fused/v1/events", {"events": events})[0] == 202
+    _, after = served.ask("mixed", user_id=users[6])
+    assert "hydrate" in after["timings_ms"]
+    assert shown not in [item["item_id"] for item in after["items"]]
+
+
 def test_a_withdrawn_item_is_shown_by_no_replica_until_it_is_restored(
     served: All, users: list[Any]
 ) -> None:
-    _, before = served.ask("fused", user_id=users[4])
-    withdrawn, kept = (item["item_id"] for item in before["items"][:2])
+    before = {topology: served.ask(topology, user_id=users[4])[1] for topology in TOPOLOGIES}
+    withdrawn, kept = (item["item_id"] for item in before["fused"]["items"][:2])
     assert served.client.delete(f"/split/v1/items/{withdrawn}") == 204
     for topology in TOPOLOGIES:
         _, after = served.ask(topology, user_id=users[4])

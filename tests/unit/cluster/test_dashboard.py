@@ -32,6 +32,9 @@ def labels() -> dict[str, set[str]]:
     metrics.observe_request("/v1/recommendations", 200, 0.01)
     metrics.observe(passage())
     metrics.count_events("shop", 3)
+    for outcome in ("hit", "miss", "eviction"):
+        metrics.count_cache("answers", outcome)
+    metrics.observe_cache("answers", 7, 30_000)
     metrics.count_refused("event loop late")
     metrics.count_retry("ranker")
     metrics.observe_pressure(0.4, 0)

@@ -93,6 +93,19 @@ def test_waiting_is_what_a_call_took_beyond_its_stages() -> None:
     assert 'millrace_stage_wait_seconds_count{stage="rank"}' not in text
 
 
+def test_caches_are_counted_by_name() -> None:
+    metrics = Metrics()
+    for outcome in ("hit", "hit", "miss", "eviction"):
+        metrics.count_cache("answers", outcome)
+    metrics.observe_cache("answers", 7, 30_000)
+    text = metrics.render().decode()
+    assert 'millrace_cache_hits_total{cache="answers"} 2.0' in text
+    assert 'millrace_cache_misses_total{cache="answers"} 1.0' in text
+    assert 'millrace_cache_evictions_total{cache="answers"} 1.0' in text
+    assert 'millrace_cache_entries{cache="answers"} 7.0' in text
+    assert 'millrace_cache_bytes{cache="answers"} 30000.0' in text
+
+
 def test_requests_in_flight_come_and_go() -> None:
     metrics = Metrics()
     with metrics.in_flight():

@@ -12,6 +12,7 @@ from serve.config import RerankConfig
 from serve.counts import LatestCounts
 from serve.fallback import Fallback
 from serve.hydration import Hydrator, UserSource
+from serve.kept import Kept
 from serve.ladder import OverloadConfig
 from serve.local import LocalStages
 from serve.messages import Answer, Request
@@ -61,7 +62,8 @@ def ask(
     )
     metrics = Metrics()
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
-    pipeline = Pipeline(stages, Fallback(bundle), metrics, admission, precomputed=answers)
+    kept = Kept(precomputed=answers)
+    pipeline = Pipeline(stages, Fallback(bundle), metrics, admission, kept=kept)
     message = Request.model_validate({"user_id": 7, "num_items": 5, **request})
     return asyncio.run(pipeline.answer(message, "r"))
 

@@ -10,6 +10,7 @@ import pytest
 from cluster.config import load
 from serve.config import ServeSettings
 from serve.equipment import Equipment
+from serve.stages import Query
 from serve.warming import MAX_PASSES, MIN_PASSES, repeat, synthetic_query, warm
 from tests.toy_bundle import ToyBundle
 
@@ -45,15 +46,23 @@ def test_the_synthetic_user_has_as_long_a_history_as_the_models_read(
 
 def test_every_stage_is_run(equipment: Equipment) -> None:
     ran: list[str] = []
+    moments: set[bytes] = set()
 
     class Noted:
         """A stage that notes its calls."""
 
         def __getattr__(self, name: str) -> Any:
-            return lambda *_: ran.append(name)
+            def run(query: Query, *_: Any) -> None:
+                ran.append(name)
+                if name != "rerank":
+                    moments.add(name.encode() + query.inputs["history_gaps"].tobytes())
+
+            return run
 
     for stage in ("sources", "ranker", "reranker"):
         vars(equipment)[stage] = Noted()
     warm(equipment, ("retrieve", "rank", "rerank"))
     assert set(ran) == {"retrieve", "rank", "rerank"}
     assert all(ran.count(name) >= MIN_PASSES for name in set(ran))
+    # Equal inputs would be answered from a cache.
+    assert len(moments) == ran.count("retrieve") + ran.count("rank")

@@ -17,6 +17,7 @@ from serve.config import RerankConfig
 from serve.counts import LatestCounts
 from serve.fallback import Fallback
 from serve.hydration import Hydrator, UserSource
+from serve.kept import Kept
 from serve.ladder import OverloadConfig
 from serve.local import LocalStages
 from serve.messages import Answer, Request
@@ -90,14 +91,8 @@ def pipeline(bundle: ToyBundle, hydrator: Hydrator, users: UserSource) -> Pipeli
     metrics = Metrics()
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
     withdrawals = Withdrawals(users.store, bundle.catalogue.rows_by_id)
-    return Pipeline(
-        stages,
-        Fallback(bundle),
-        metrics,
-        admission,
-        withdrawals=withdrawals,
-        precomputed=precomputed,
-    )
+    kept = Kept(precomputed=precomputed, withdrawals=withdrawals)
+    return Pipeline(stages, Fallback(bundle), metrics, admission, kept=kept)
 
 
 def ask(pipeline: Pipeline, **request: object) -> Answer:
@@ -153,21 +148,21 @@ def test_an_item_that_only_an_earlier_bundle_knew_can_be_restored(store: Store) 
 def test_a_withdrawn_item_is_shown_by_no_path(pipeline: Pipeline, fails: str) -> None:
     vars(pipeline.stages)["fails"] = fails
     before = ids(ask(pipeline))
-    assert pipeline.withdrawals is not None
+    assert pipeline.kept.withdrawals is not None
     assert {100, 159} <= set(before)
-    pipeline.withdrawals.withdraw(159)
-    pipeline.withdrawals.withdraw("100")
+    pipeline.kept.withdrawals.withdraw(159)
+    pipeline.kept.withdrawals.withdraw("100")
     answer = ask(pipeline)
     assert ids(answer) == [item_id for item_id in before if item_id not in (100, 159)]
     assert answer.degraded == (f"{fails} failed" if fails else None)
-    pipeline.withdrawals.restore(100)
-    pipeline.withdrawals.restore(159)
+    pipeline.kept.withdrawals.restore(100)
+    pipeline.kept.withdrawals.restore(159)
     assert ids(ask(pipeline)) == before
 
 
 def test_why_not_says_withdrawn(pipeline: Pipeline) -> None:
-    assert pipeline.withdrawals is not None
-    pipeline.withdrawals.withdraw(120)
+    assert pipeline.kept.withdrawals is not None
+    pipeline.kept.withdrawals.withdraw(120)
     answer = ask(pipeline, explain=True, why_not=[120, "120"], exclude=[120])
     assert answer.why_not is not None
     told = [(one.stage, one.reason) for one in answer.why_not]
@@ -184,7 +179,8 @@ def test_a_store_that_cannot_be_read_leaves_what_was_withdrawn_before(bundle: To
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
     stages = Failing(None, None, ranker=None, reranker=None, num_threads=1)
     stages.fails = "hydrate"
-    pipeline = Pipeline(stages, Fallback(bundle), metrics, admission, withdrawals=withdrawals)
+    kept = Kept(withdrawals=withdrawals)
+    pipeline = Pipeline(stages, Fallback(bundle), metrics, admission, kept=kept)
     assert ids(ask(pipeline, num_items=2)) == [101, 102]
 
 

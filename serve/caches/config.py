@@ -1,0 +1,31 @@
+"""`[serve.cache]`: what is kept, for how long, and how much of it."""
+
+from pydantic import Field
+
+from cluster.config import Duration, Section
+
+MIB = 2**20
+
+
+class AnswersConfig(Section):
+    """`[serve.cache.answers]`: whole answers."""
+
+    max_age: Duration = Field(default=2_000, ge=0)
+    """An answer is repeated for so long at most; 0 computes every one."""
+    max_entries: int = Field(default=10_000, ge=1)
+    max_bytes: int = Field(default=32 * MIB, ge=0)
+
+
+class UsersConfig(Section):
+    """`[serve.cache.users]`: what the models make of a user, of each model."""
+
+    max_entries: int = Field(default=10_000, ge=0)
+    """0 computes it for every request."""
+    max_bytes: int = Field(default=32 * MIB, ge=0)
+
+
+class CacheConfig(Section):
+    """`[serve.cache]`; all bounds hold for one replica."""
+
+    answers: AnswersConfig = AnswersConfig()
+    users: UsersConfig = UsersConfig()
