@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+FIRST_READ = 2
+"""Places of a ranked list that are read first, for each that is wanted."""
+
 
 @dataclass(frozen=True)
 class UserQuery:
@@ -73,6 +76,21 @@ def permitted_rows(
     mask[_in_range(excluded, num_rows)] = False
     mask[0] = False
     return mask
+
+
+def first_permitted(
+    rows: npt.NDArray[np.integer], permitted: npt.NDArray[np.bool_], count: int
+) -> npt.NDArray[np.int64]:
+    """Return the places of the first `count` rows (n,) that are permitted, rising.
+
+    The list is read as far as that takes, in steps that double.
+    """
+    size = FIRST_READ * count
+    while True:
+        places = np.flatnonzero(permitted[rows[:size]])
+        if len(places) >= count or size >= len(rows):
+            return places[:count]
+        size *= 2
 
 
 def _in_range(rows: npt.NDArray[np.int64], num_rows: int) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from features.catalogue import Catalogue
 from features.encoding import DAY_MS
-from retrieval.candidates import Candidates, UserQuery
+from retrieval.candidates import Candidates, UserQuery, first_permitted
 
 
 class Fresh:
@@ -32,7 +32,7 @@ class Fresh:
     def candidates(self, query: UserQuery, count: int) -> Candidates:
         """Return the newest permitted items; none that is published after the request."""
         first, last = self._window(query.now_ms)
-        places = first + np.flatnonzero(query.permitted[self.rows[first:last]])[:count]
+        places = first + first_permitted(self.rows[first:last], query.permitted, count)
         return Candidates.of(self.rows[places], self._scores(places, query.now_ms))
 
     def _window(self, now_ms: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retrieval.candidates import Candidates, UserQuery
+from retrieval.candidates import Candidates, UserQuery, first_permitted
 from retrieval.popularity import PopularLists
 
 
@@ -25,7 +25,7 @@ class Popular:
 
 
 def _permitted(ranked: Candidates, query: UserQuery, count: int) -> Candidates:
-    places = np.flatnonzero(query.permitted[ranked.rows])[:count]
+    places = first_permitted(ranked.rows, query.permitted, count)
     return Candidates.of(ranked.rows[places], ranked.scores[places])
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import Catalogue
 from features.encoding import DAY_MS, HOUR_MS, Encoded
-from retrieval.candidates import UserQuery, permitted_rows
+from retrieval.candidates import UserQuery, first_permitted, permitted_rows
 from retrieval.exact import ExactIndex
 from retrieval.popularity import PopularLists, ranked_lists
 from retrieval.sources.fresh import Fresh
@@ -129,3 +129,14 @@ def test_fresh_without_dates_is_what_was_shown_least() -> None:
     found = fresh.candidates(asked, 10)
     assert found.rows.tolist() == [2, 3, 1]
     assert found.scores.tolist() == [1.0, 0.5, np.float32(1 / 6)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 500])
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+def test_the_first_permitted_are_those_of_the_whole_list(count: int, share: float) -> None:
+    random = np.random.default_rng(0)
+    for num_items in (0, 1, 300):
+        rows = random.permutation(num_items) + 1
+        permitted = random.random(num_items + 1) < share
+        expected = np.flatnonzero(permitted[rows])[:count]
+        assert first_permitted(rows, permitted, count).tolist() == expected.tolist()
