@@ -18,6 +18,8 @@ FIRST_MAP_BYTES = 256 * 2**20
 MAX_KEY_BYTES = 511
 MAX_READERS = 1024
 SCAN_ROWS = 1000
+RESIZED_ELSEWHERE = 0
+"""Takes over the map's size from the process that changed it."""
 
 
 class LmdbStore:
@@ -46,9 +48,11 @@ class LmdbStore:
         except lmdb.Error as error:
             raise InputError(f"{folder}: cannot open the online store: {error}") from None
         self._env.reader_check()  # forgets readers that died
-        # A process may resize its map only while none of its transactions is open.
-        self._lock = threading.Lock()
-        with self._transaction(write=True) as transaction:
+        # A process may resize its map only while none of its transactions is open: whoever
+        # resizes holds both, in this order. Readers never wait for those who write.
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        with self._writing, self._write_transaction() as transaction:
             self._users = self._env.open_db(b"users", txn=transaction)
             self._answers = self._env.open_db(b"answers", txn=transaction)
             self._facts = self._env.open_db(b"facts", txn=transaction)
@@ -125,34 +129,54 @@ class LmdbStore:
     def close(self) -> None:
         """Sync and close."""
         self._sync()
-        with self._lock:
+        with self._writing, self._reading:
             self._env.close()
 
     def _get(self, database: Any, key: bytes) -> bytes | None:
-        with self._transaction() as transaction:
+        with self._read_transaction() as transaction:
             value: bytes | None = transaction.get(key, db=database)
             return value
 
     def _write(self, change: Callable[[Any], Any]) -> Any:
         """Run `change` in one transaction, again with a larger map while it does not fit."""
-        while True:
-            try:
-                with self._transaction(write=True) as transaction:
-                    return change(transaction)
-            except lmdb.MapFullError:
-                with self._lock:
-                    self._env.set_mapsize(2 * self._env.info()["map_size"])
+        with self._writing:
+            while True:
+                try:
+                    with self._write_transaction() as transaction:
+                        return change(transaction)
+                except lmdb.MapFullError:
+                    self._resize(2 * self._env.info()["map_size"])
 
     @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[Any]:
-        with self._lock:
-            try:
-                transaction = self._env.begin(write=write)
-            except lmdb.MapResizedError:  # by another process
-                self._env.set_mapsize(0)
-                transaction = self._env.begin(write=write)
-            with transaction:
-                yield transaction
+    def _write_transaction(self) -> Iterator[Any]:
+        """Open the only write transaction of all processes; the caller holds `_writing`."""
+        try:
+            transaction = self._env.begin(write=True)
+        except lmdb.MapResizedError:
+            self._resize(RESIZED_ELSEWHERE)
+            transaction = self._env.begin(write=True)
+        with transaction:
+            yield transaction
+
+    @contextmanager
+    def _read_transaction(self) -> Iterator[Any]:
+        while True:
+            with self._reading:
+                try:
+                    transaction = self._env.begin()
+                except lmdb.MapResizedError:
+                    transaction = None
+                if transaction is not None:
+                    with transaction:
+                        yield transaction
+                    return
+            with self._writing:
+                self._resize(RESIZED_ELSEWHERE)
+
+    def _resize(self, map_bytes: int) -> None:
+        """Change the map's size; the caller holds `_writing`."""
+        with self._reading:
+            self._env.set_mapsize(map_bytes)
 
     def _key_blocks(self) -> Iterator[list[bytes]]:
         start = b""
@@ -161,7 +185,7 @@ class LmdbStore:
             start = keys[-1] + b"\0"
 
     def _keys_from(self, start: bytes) -> list[bytes]:
-        with self._transaction() as transaction:
+        with self._read_transaction() as transaction:
             cursor = transaction.cursor(db=self._users)
             if not cursor.set_range(start):
                 return []

@@ -171,6 +171,28 @@ def test_lmdb_keeps_everything_when_closed_and_grows_when_full(tmp_path: Path) -
     reopened.close()
 
 
+def test_lmdb_is_read_while_a_thread_writes(tmp_path: Path) -> None:
+    """Requests read on the event loop; a write may wait for one of another process."""
+    store = LmdbStore(tmp_path)
+    store.update({"u": appending(event("i", 5, click=1))})
+    is_writing, is_read = threading.Event(), threading.Event()
+
+    def change(record: Record | None) -> Record:
+        is_writing.set()
+        assert is_read.wait(30)
+        return RECORDER.appended(record, [event("j", 6, click=1)])
+
+    writer = threading.Thread(target=store.update, args=({"u": change},))
+    writer.start()
+    assert is_writing.wait(30)
+    read = store.read("u")
+    is_read.set()
+    writer.join()
+    assert read is not None
+    assert read.item_ids == ["i"]
+    store.close()
+
+
 def test_a_file_in_the_way_of_lmdb_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.mdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(InputError, match="cannot open the online store"):
