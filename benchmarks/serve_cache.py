@@ -31,7 +31,7 @@ from serve.caches.caches import Caches
 from serve.caches.config import CacheConfig
 from serve.config import ServeSettings
 from serve.equipment import Equipment
-from serve.messages import Request
+from serve.messages import Answer, Request
 from serve.metrics import Metrics
 from serve.pipeline import Pipeline
 from serve.preparation import prepare
@@ -80,21 +80,23 @@ async def _medians(
     spent: dict[str, list[float]] = defaultdict(list)
     for user_id in _users(settings, options.users):
         first = Request(user_id=user_id)
-        shown = [item.item_id for item in (await plain.answer(first, "shown")).items]
-        page = Request(user_id=user_id, exclude=shown)
-        spent["computed_ms"].append(await _spent_ms(plain, first))
-        spent["missed_ms"].append(await _spent_ms(cached, first))
-        spent["next_page_computed_ms"].append(await _spent_ms(plain, page))
-        spent["next_page_ms"].append(await _spent_ms(cached, page))
-        spent["repeated_ms"].append(await _spent_ms(cached, first))
+        ms, answer = await _answered(plain, first)
+        spent["computed_ms"].append(ms)
+        spent["missed_ms"].append((await _answered(cached, first))[0])
+        page = Request(user_id=user_id, exclude=[item.item_id for item in answer.items])
+        spent["next_page_computed_ms"].append((await _answered(plain, page))[0])
+        spent["next_page_ms"].append((await _answered(cached, page))[0])
+        spent["repeated_ms"].append((await _answered(cached, first))[0])
     return {name: round(statistics.median(ms), 3) for name, ms in spent.items()}
 
 
-async def _spent_ms(pipeline: Pipeline, request: Request) -> float:
+async def _answered(pipeline: Pipeline, request: Request) -> tuple[float, Answer]:
+    """Return the milliseconds that an answer took, and the answer."""
     started = time.process_time()
     answer = await pipeline.answer(request, "measured")
+    spent_ms = 1000 * (time.process_time() - started)
     assert answer.degraded is None, answer.degraded
-    return 1000 * (time.process_time() - started)
+    return spent_ms, answer
 
 
 def _users(settings: ServeSettings, num_users: int) -> Iterator[Any]:

@@ -16,11 +16,11 @@ class AnswersConfig(Section):
     max_bytes: int = Field(default=32 * MIB, ge=0)
 
 
-class UsersConfig(Section):
-    """`[serve.cache.users]`: what the models make of a user, of each model."""
+class VectorsConfig(Section):
+    """`[serve.cache.vectors]`: users' vectors, by which candidates are retrieved."""
 
     max_entries: int = Field(default=10_000, ge=0)
-    """0 computes it for every request."""
+    """0 computes one for every request."""
     max_bytes: int = Field(default=32 * MIB, ge=0)
 
 
@@ -28,4 +28,4 @@ class CacheConfig(Section):
     """`[serve.cache]`; all bounds hold for one replica."""
 
     answers: AnswersConfig = AnswersConfig()
-    users: UsersConfig = UsersConfig()
+    vectors: VectorsConfig = VectorsConfig()

@@ -1,4 +1,4 @@
-"""What the models make of a user, kept for when the same user is asked for again."""
+"""What a model makes of a user, kept for when the same user asks again."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,14 +1,16 @@
 """The bounds of a process' caches are those of the config, for all its bundles together."""
 
 from features.stores.memory import MemoryStore
+from models.runtime.programs import ExportedPrograms
 from serve.caches.caches import Caches
 from serve.caches.config import CacheConfig
+from serve.caches.programs import CachedPrograms
 from serve.metrics import Metrics
 
 CONFIG = CacheConfig.model_validate(
     {
         "answers": {"max_age": "3s", "max_entries": 5, "max_bytes": 700},
-        "users": {"max_entries": 6, "max_bytes": 800},
+        "vectors": {"max_entries": 6, "max_bytes": 800},
     }
 )
 
@@ -19,8 +21,10 @@ def test_bounds_are_read() -> None:
     assert answers is not None
     limits = answers.cache.limits
     assert (limits.max_entries, limits.max_bytes, limits.max_age_s) == (5, 700, 3.0)
-    for cache in caches.by_program.values():
-        assert (cache.limits.max_entries, cache.limits.max_bytes) == (6, 800)
+    programs = caches.programs(ExportedPrograms())
+    assert isinstance(programs, CachedPrograms)
+    limits = programs.caches["user_tower"].limits
+    assert (limits.max_entries, limits.max_bytes) == (6, 800)
 
 
 def test_bundles_share_them() -> None:
