@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.footprint import Footprint
 from benchmarks.machine import facts
 
 EVENTS = (20_000, 1_000_000, 10_000_000)
@@ -118,12 +119,8 @@ def _family(process: int) -> list[int]:
 
 def _megabytes(process: int) -> float:
     """Return a process's proportional set size; 0 where it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    kilobytes = next((line.split()[1] for line in lines if line.startswith("Pss:")), "0")
-    return int(kilobytes) / 1024
+    found = Footprint.of(process)
+    return found.pss_mb if found else 0.0
 
 
 if __name__ == "__main__":

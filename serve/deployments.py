@@ -1,6 +1,5 @@
 """What runs on replicas: thin classes around the stages, knowing nothing of how many there are."""
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from serve.logs import open_log
 from serve.metrics import Metrics
 from serve.pipeline import RESERVED
 from serve.progress import Progress, advance
+from serve.readiness import log_ready
 from serve.remote import PlacedStages, RemoteGroup
 from serve.service import Service
 from serve.topology import GATEWAY, StageName, stages_of
@@ -26,8 +26,6 @@ from serve.warming import warm
 
 RETURN = 0.05
 """Share of the budget for the way back."""
-# Ray Serve shows this logger's lines in the replica's log.
-logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class ReplicaSetup:
         caches = Caches(self.settings.serve.cache, metrics)
         folder = storage.fetch(f"{BUNDLES}/{self.bundle_id}")
         equipment = Equipment.open(self.settings, folder, caches)
-        warm(equipment, self.stages(name))
-        elapsed_s = time.monotonic() - started
-        logger.info("%s: bundle %s ready in %.1f s", name, self.bundle_id, elapsed_s)
+        warm_up_s = warm(equipment, self.stages(name))
+        bundle_s = time.monotonic() - started - warm_up_s
+        log_ready(name, self.bundle_id, bundle_s=bundle_s, warm_up_s=warm_up_s)
         return equipment
 
     def metrics(self) -> Metrics:

@@ -1,0 +1,1 @@
+"""How replicas come up, and what they take."""
