@@ -1,6 +1,7 @@
 """Whole answers, repeated while nothing that they depend on has changed."""
 
 import hashlib
+import math
 from collections.abc import Callable
 
 from features.stores.store import Store
@@ -73,6 +74,7 @@ class AnswerCache:
             is_current: whether the key is the same still. If not, the answer may know what came
                 after its key, and must not be given to anyone when that has been taken back.
         """
-        if answer.degraded is None and is_current:
+        is_finite = all(math.isfinite(item.score) for item in answer.items)  # else JSON lacks it
+        if answer.degraded is None and is_current and is_finite:
             packed = answer.model_dump_json().encode()
             self.cache.put(key, packed, len(packed))

@@ -254,6 +254,17 @@ def test_an_answer_is_not_kept_when_something_changes_while_it_is_made(world: Wo
     assert world.is_computed()
 
 
+def test_an_answer_that_json_cannot_hold_is_not_kept(world: World) -> None:
+    answers = world.pipelines[0].kept.answers
+    assert answers is not None
+    answer = world.ask(explain=True)
+    item = answer.items[0].model_copy(update={"score": float("nan")})
+    answers.keep(b"key", answer.model_copy(update={"items": [item]}), is_current=True)
+    assert answers.find(b"key") is None
+    answers.keep(b"key", answer, is_current=True)
+    assert answers.find(b"key") is not None
+
+
 def test_full_answers_are_given_again_under_overload(world: World) -> None:
     world.ask()
     admission = world.pipelines[0].admission
