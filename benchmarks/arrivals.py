@@ -2,6 +2,8 @@
 
 .venv/bin/python -m benchmarks.arrivals PORT BODIES OUTCOMES --phase RATE:SECONDS [--phase ...]
 
+Bodies are those of recommendations; another program may send whatever it likes through `Arrivals`.
+
 A request's latency counts from the instant at which it was due, so that a service which stalls
 is not spared the requests that it kept the generator from sending (coordinated omission).
 """
@@ -9,20 +11,19 @@ is not spared the requests that it kept the generator from sending (coordinated 
 import argparse
 import asyncio
 import json
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.load import Target, read_answer
+from benchmarks.load import DEGRADED, Target, read_answer
 
 TIMEOUT_S = 10.0
 LOST = 0
-DEGRADED = re.compile(rb'"degraded":"([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,28 @@ def due_times(phases: Sequence[Phase], seed: int = 0) -> npt.NDArray[np.float64]
     return np.concatenate(times)
 
 
+class Endless(Protocol):
+    """Where requests go, and requests without end, such as `Target`."""
+
+    @property
+    def host(self) -> str:
+        """The server's address."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        ...
+
+    def requests(self, first: int) -> Iterator[bytes]:
+        """Yield complete requests, from the one with this number on."""
+        ...
+
+
 class Arrivals:
     """Sends requests when they are due, each over a connection that is free or new."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Endless) -> None:
         self._target = target
         self._requests = target.requests(0)
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []

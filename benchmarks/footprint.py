@@ -15,12 +15,14 @@ class Footprint:
         pss_mb: proportional set size: private pages, and each shared page by its number of users.
         uss_mb: unique set size: what the machine would get back.
         rss_mb: resident set size: shared pages in full.
+        anon_mb: of the proportional set size, what no file holds.
         num_fds: open file descriptors.
     """
 
     pss_mb: float
     uss_mb: float
     rss_mb: float
+    anon_mb: float
     num_fds: int
 
     @classmethod
@@ -35,5 +37,11 @@ class Footprint:
         kb = {name: int(value.split()[0]) for name, _, value in (x.partition(":") for x in lines)}
         if not kb:
             return None
-        private = kb["Private_Clean"] + kb["Private_Dirty"]
-        return cls(kb["Pss"] / KB_PER_MB, private / KB_PER_MB, kb["Rss"] / KB_PER_MB, num_fds)
+        private_kb = kb["Private_Clean"] + kb["Private_Dirty"]
+        return cls(
+            pss_mb=kb["Pss"] / KB_PER_MB,
+            uss_mb=private_kb / KB_PER_MB,
+            rss_mb=kb["Rss"] / KB_PER_MB,
+            anon_mb=kb["Pss_Anon"] / KB_PER_MB,
+            num_fds=num_fds,
+        )

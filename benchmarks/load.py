@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 
 WARM_UP_REQUESTS = 20
 OK = 200
+DEGRADED = re.compile(rb'"degraded":"([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,22 @@ class Load:
     clients: int
     requests: int
     failures: int
+    degraded: int
+    """Answers that miss something."""
     seconds: float
     throughput: float
     """Answers with status 200 per second."""
     p50_ms: float
     p99_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one request."""
+
+    ms: float
+    status: int
+    is_degraded: bool
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,14 @@ class Target:
 
     def requests(self, first: int) -> Iterator[bytes]:
         """Yield complete requests without end, starting with another body for each client."""
-        head = f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Type: application/json"
         for number in itertools.count(first):
-            body = self.bodies[number % len(self.bodies)]
-            yield f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            yield as_bytes(self.host, self.path, self.bodies[number % len(self.bodies)])
+
+
+def as_bytes(host: str, path: str, body: bytes, *, method: str = "POST") -> bytes:
+    """Return a request with a JSON body as it goes over the wire."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json"
+    return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def generate(target: Target, clients: int, seconds: float) -> Load:
@@ -55,13 +72,15 @@ async def generate(target: Target, clients: int, seconds: float) -> Load:
         *(_client(target, 17 * client, until=started + seconds) for client in range(clients))
     )
     elapsed = time.perf_counter() - started
-    latencies = np.array([ms for run in runs for ms, is_answer in run if is_answer])
-    failures = sum(not is_answer for run in runs for _, is_answer in run)
+    results = list(itertools.chain(*runs))
+    latencies = np.array([one.ms for one in results if one.status == OK])
+    failures = len(results) - len(latencies)
     p50, p99 = np.percentile(latencies, (50, 99)) if len(latencies) else (np.nan, np.nan)
     return Load(
         clients=clients,
         requests=len(latencies) + failures,
         failures=failures,
+        degraded=sum(one.is_degraded for one in results),
         seconds=elapsed,
         throughput=len(latencies) / elapsed,
         p50_ms=float(p50),
@@ -71,25 +90,26 @@ async def generate(target: Target, clients: int, seconds: float) -> Load:
 
 async def _client(
     target: Target, first: int, *, until: float = float("inf"), num_requests: int = sys.maxsize
-) -> list[tuple[float, bool]]:
-    """Send requests over one connection; return (milliseconds, is answered with 200) of each.
+) -> list["Result"]:
+    """Send requests over one connection; return what became of each.
 
     A proxy may close an idle connection; it is opened again, and the time counts.
     """
     reader, writer = await asyncio.open_connection(target.host, target.port)
-    results = []
+    results: list[Result] = []
     for request in itertools.islice(target.requests(first), num_requests):
         started = time.perf_counter()
         if started >= until:
             break
         try:
             writer.write(request)
-            status, _ = await read_answer(reader)
+            status, body = await read_answer(reader)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             reader, writer = await asyncio.open_connection(target.host, target.port)
             writer.write(request)
-            status, _ = await read_answer(reader)
-        results.append(((time.perf_counter() - started) * 1000, status == OK))
+            status, body = await read_answer(reader)
+        ms = (time.perf_counter() - started) * 1000
+        results.append(Result(ms, status, is_degraded=bool(DEGRADED.search(body))))
     writer.close()
     await writer.wait_closed()
     return results

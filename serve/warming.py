@@ -64,14 +64,15 @@ def _hydration(equipment: Equipment) -> Pass:
 
 def _retrieval(equipment: Equipment) -> Pass:
     """Search."""
-    queries = _queries(equipment)
-    return lambda: equipment.sources.retrieve(next(queries))
+    queries, sources = _queries(equipment), equipment.sources
+    return lambda: sources.retrieve(next(queries))
 
 
 def _ranking(equipment: Equipment) -> Pass:
     """Rank as many candidates as requests will bring."""
     queries, candidates = _queries(equipment), _candidates(equipment)
-    return lambda: equipment.ranker.rank(next(queries), candidates)
+    ranker = equipment.ranker
+    return lambda: ranker.rank(next(queries), candidates)
 
 
 def _reranking(equipment: Equipment) -> Pass:
