@@ -96,14 +96,26 @@ class Cache(Generic[V]):
         with self._lock:
             if key in self._entries:
                 self._drop(key)
-            expires_s = self._clock() + self.limits.max_age_s
-            self._entries[key] = Entry(value, num_bytes, expires_s)
+            now_s = self._clock()
+            self._forget_old(now_s)
+            self._entries[key] = Entry(value, num_bytes, now_s + self.limits.max_age_s)
             self.num_bytes += num_bytes
             num_evicted = self._evict()
             size = len(self._entries), self.num_bytes
         for _ in range(num_evicted):
             self.observer.count_cache(self.name, "eviction")
         self.observer.observe_cache(self.name, *size)
+
+    def _forget_old(self, now_s: float) -> None:
+        """Drop old entries, so that a cache is no larger than its maximal age makes it.
+
+        One that lies behind a younger one, as it was used since, goes when that has become old.
+        """
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            if entry.expires_s > now_s:
+                return
+            self._drop(key)
 
     def _evict(self) -> int:
         """Drop the entries that were used longest ago until the rest fits; return how many."""

@@ -82,6 +82,18 @@ def test_old_entries_are_not_found(notes: Notes) -> None:
     assert (len(made), made.num_bytes) == (0, 0)
 
 
+def test_old_entries_make_room_before_the_cache_is_full(notes: Notes) -> None:
+    instant = [0.0]
+    made: Cache[int] = Cache("toy", Limits(999, 10**6, 2.0), notes, clock=lambda: instant[0])
+    for number in range(40):
+        instant[0] = number / 4
+        made.put(bytes([number]), number, 10)
+        made.get(bytes([max(number - 4, 0)]))
+        assert len(made) <= 16
+    assert made.get(bytes([39])) == 39
+    assert notes.counts["eviction"] == 0
+
+
 def test_threads_share_it_without_losing_count(notes: Notes) -> None:
     made = cache(notes, max_entries=20, max_bytes=15 * (50 + ENTRY_BYTES))
 
