@@ -96,10 +96,11 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
 
 def _complete(settings: ServeSettings, order: Order, num_users: int, workers: int | None) -> Tally:
     """Make the chunks that are not done."""
-    tally, pending = Tally(), order.edition.pending()
+    pending = order.edition.pending()
     if not pending:
-        return tally
+        return Tally()
     with session(settings.cluster), ProgressBar("users", num_users) as progress:
+        tally = Tally()
         progress.advance(num_users - sum(pending.values()), "made before")
         for made in _made(order, list(pending), workers):
             tally.add(made)
