@@ -40,6 +40,7 @@ BENCHMARKS = {
     "serve_cache": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=1),
     "serve_soak": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=22),
     "serve_memory": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}, g++", minutes=4),
+    "serve_switch": Benchmark((KUAIRAND,), f"a published bundle of {KUAIRAND}", minutes=5),
     "ranking_runtime": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}, g++", minutes=5),
     "ranking_rival": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=5),
     "ranking_ablation": Benchmark((KUAIRAND,), f"prepared data of {KUAIRAND}", minutes=120),

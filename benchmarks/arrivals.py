@@ -11,19 +11,23 @@ is not spared the requests that it kept the generator from sending (coordinated 
 import argparse
 import asyncio
 import json
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.load import DEGRADED, Target, read_answer
+from benchmarks.load import DEGRADED, OK, Target, read_answer
 
 TIMEOUT_S = 10.0
 LOST = 0
+
+Hear = Callable[[bytes, bytes, int], None]
 
 
 @dataclass(frozen=True)
@@ -82,20 +86,34 @@ class Endless(Protocol):
 
 
 class Arrivals:
-    """Sends requests when they are due, each over a connection that is free or new."""
+    """Sends requests when they are due, each over a connection that is free or new.
 
-    def __init__(self, target: Endless) -> None:
+    Args:
+        target: where they go.
+        hear: is told every request, its answer's body and when that came, in milliseconds since
+            1970, where the status is 200; None keeps nothing.
+    """
+
+    def __init__(self, target: Endless, hear: Hear | None = None) -> None:
         self._target = target
+        self._hear = hear
+        self._is_over = False
         self._requests = target.requests(0)
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._is_over = True
+
     async def send(self, due: npt.NDArray[np.float64]) -> list[Outcome]:
-        """Send one request per due time and wait for all outcomes."""
+        """Send one request per due time, until stopped, and wait for all outcomes."""
         started = time.perf_counter()
         running = []
         for due_s in due.tolist():
             wait_s = started + due_s - time.perf_counter()
             await asyncio.sleep(max(wait_s, 0.0))
+            if self._is_over:
+                break
             running.append(asyncio.ensure_future(self._outcome(next(self._requests), due_s)))
         answers = await asyncio.gather(*running)
         for _, writer in self._free:
@@ -110,6 +128,8 @@ class Arrivals:
             status, body = await asyncio.wait_for(self._exchange(request), TIMEOUT_S)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             return due_s, time.perf_counter(), LOST, None
+        if self._hear is not None and status == OK:
+            self._hear(request.partition(b"\r\n\r\n")[2], body, time.time_ns() // 1_000_000)
         found = DEGRADED.search(body)
         return due_s, time.perf_counter(), status, found[1].decode() if found else None
 
@@ -145,12 +165,27 @@ def main() -> None:
     parser.add_argument("outcomes", type=Path, help="where each request's outcome is written")
     parser.add_argument("--phase", type=Phase.parse, action="append", required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--answers", type=Path, help="where whole answers are written")
     options = parser.parse_args()
     bodies = tuple(options.bodies.read_bytes().splitlines())
     target = Target("127.0.0.1", options.port, "/v1/recommendations", bodies)
     print(json.dumps({"started_s": time.time()}), flush=True)
-    outcomes = asyncio.run(Arrivals(target).send(due_times(options.phase, options.seed)))
+    answers: list[bytes] = []
+    arrivals = Arrivals(target, partial(_keep, answers) if options.answers else None)
+    outcomes = asyncio.run(_until_terminated(arrivals, due_times(options.phase, options.seed)))
+    if options.answers:
+        options.answers.write_bytes(b"".join(answers))
     options.outcomes.write_text("".join(json.dumps(asdict(one)) + "\n" for one in outcomes))
+
+
+async def _until_terminated(arrivals: Arrivals, due: npt.NDArray[np.float64]) -> list[Outcome]:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, arrivals.stop)
+    return await arrivals.send(due)
+
+
+def _keep(answers: list[bytes], request: bytes, answer: bytes, received_ms: int) -> None:
+    parts = (b'{"request": ', request, b', "answer": ', answer, b', "received_ms": ')
+    answers.append(b"".join(parts) + b"%d}\n" % received_ms)
 
 
 if __name__ == "__main__":

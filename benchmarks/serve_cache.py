@@ -36,6 +36,7 @@ from serve.metrics import Metrics
 from serve.pipeline import Pipeline
 from serve.preparation import prepare
 from serve.service import Service
+from serve.shared import Shared
 from serve.topology import PLACED
 from serve.warming import warm
 
@@ -50,7 +51,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     prepare(settings)
     metrics = Metrics()
     folder = champion(Storage(settings.storage.root, settings.recommender))
-    cached = Equipment.open(settings, folder, Caches(LONG, metrics))
+    cached = Equipment.open(settings, folder, Shared(settings, Caches(LONG, metrics)))
     plain = Equipment.open(settings, folder)
     vars(plain)["users"] = cached.users
     for equipment in (cached, plain):
@@ -70,7 +71,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
 
 
 def _pipeline(equipment: Equipment, metrics: Metrics | None = None) -> Pipeline:
-    return Service(equipment, equipment.local(), metrics or Metrics()).pipeline
+    return Service(equipment, equipment.local(), metrics or Metrics()).answering.pipeline
 
 
 async def _medians(

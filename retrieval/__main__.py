@@ -10,7 +10,7 @@ from models.bundle import Bundle
 from retrieval.config import RetrievalSettings
 from retrieval.installation import check_faiss
 from retrieval.publish import is_up_to_date, publish
-from retrieval.registry import champion
+from retrieval.registry import CHALLENGER, CHAMPION, champion
 
 STEPS = {
     "vectors": "item vectors",
@@ -24,17 +24,18 @@ STEPS = {
 
 
 def main(settings: RetrievalSettings, options: argparse.Namespace) -> None:
-    """Publish a bundle unless the champion is the one that would be made."""
+    """Publish a bundle, unless the champion is the one that would be made."""
     check_faiss()
     storage = Storage(settings.storage.root, settings.recommender)
     current = None if options.force else _champion(storage)
     if current is not None and is_up_to_date(settings, storage, current):
         print(f"retrieval: up to date, bundle {current.id}")
         return
-    published = publish(settings, storage, _announce)
+    published = publish(settings, storage, _announce, alias=options.alias)
     facts = published.manifest
     print(
-        f"published {settings.recommender} version {published.version}, bundle {published.bundle}: "
+        f"published {settings.recommender} version {published.version} as {options.alias}, "
+        f"bundle {published.bundle}: "
         f"{facts['num_items']} items, {facts['index']} index, "
         f"recall@{facts['recall_at']} {facts['recall']:.4f}, {facts['seconds']} s"
     )
@@ -56,4 +57,12 @@ def _announce(step: str) -> None:
 if __name__ == "__main__":
     command = parser("retrieval", "Item vectors, index, recall check, published bundle.")
     command.add_argument("--force", action="store_true", help="publish even if nothing changed")
+    command.add_argument(
+        "--as",
+        dest="alias",
+        choices=(CHAMPION, CHALLENGER),
+        default=CHAMPION,
+        help="what the bundle is to be: a challenger is compared with the champion, see "
+        "`python -m serve.rollout`",
+    )
     sys.exit(run(command, RetrievalSettings, main))

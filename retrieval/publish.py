@@ -8,8 +8,11 @@ from models.bundle import Bundle, is_undamaged
 from retrieval.config import RetrievalSettings
 from retrieval.ingredients import Ingredients
 from retrieval.making import Announce, make_bundle, silent, try_out
-from retrieval.registry import Registry
+from retrieval.registry import CHAMPION, Registry
 from retrieval.shelf import Shelf
+
+KEPT_CHAMPIONS = 3
+"""Champions before the present one to which a service can go back."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,11 @@ class Published:
 
 
 def publish(
-    settings: RetrievalSettings, storage: Storage, announce: Announce = silent
+    settings: RetrievalSettings,
+    storage: Storage,
+    announce: Announce = silent,
+    *,
+    alias: str = CHAMPION,
 ) -> Published:
     """Make a bundle and let it serve.
 
@@ -32,6 +39,7 @@ def publish(
         settings: of the recommender.
         storage: holds its prepared data and trained models.
         announce: is told every step before it is taken.
+        alias: what the bundle is to be, the champion or its challenger.
 
     Raises:
         InputError: the artifacts do not fit together, or the index misses its recall.
@@ -49,7 +57,7 @@ def publish(
         registry = Registry(storage)
         version = registry.register(bundle_id, _tags(facts))
         announce("promote")
-        registry.promote(version)
+        registry.promote(version, alias)
         announce("prune")
         _prune(registry, shelf, settings.retrieval.keep_bundles)
     return Published(bundle_id, version, facts)
@@ -67,9 +75,10 @@ def _tags(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _prune(registry: Registry, shelf: Shelf, num_kept: int) -> None:
-    """Drop all but the newest versions and those with an alias."""
-    versions = registry.versions()
+    """Drop all but the newest versions, the latest champions and what has an alias."""
+    versions, champions = registry.versions(), registry.standing().champions[: 1 + KEPT_CHAMPIONS]
     kept = {*list(versions)[-num_kept:], *registry.aliases().values()}
+    kept |= {number for number, bundle_id in versions.items() if bundle_id in champions}
     for version in versions.keys() - kept:
         registry.delete(version)
     shelf.keep({versions[version] for version in kept})

@@ -12,7 +12,7 @@ from serve.correlation import Correlation, correlated
 from serve.logs import FIELDS, LogConfig
 from serve.metrics import Metrics
 
-QUIET_ROUTES = ("/v1/health", "/metrics", "/docs", "/openapi.json")
+QUIET_ROUTES = ("/v1/health", "/v1/versions", "/metrics", "/docs", "/openapi.json")
 """Asked by machines every second; their lines would hide the others."""
 FAILED = 500
 logger = logging.getLogger(__name__)

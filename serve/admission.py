@@ -112,11 +112,11 @@ class Admission:
 
     def stats(self) -> dict[str, float]:
         """Return what autoscaling asks for: see `serve.autoscaling`."""
-        now_s = self._clock()
-        return {
-            "demand": self.pressure.utilization(0, now_s),
-            "pressure": self.ladder.pressure,
-        }
+        return {"demand": self.demand(), "pressure": self.ladder.pressure}
+
+    def demand(self) -> float:
+        """Return the share of the replica that full answers to all arrivals take."""
+        return self.pressure.utilization(0, self._clock())
 
     def _ticket(self) -> Ticket:
         """Choose, and note the arrival."""

@@ -7,8 +7,8 @@ from typing import Any
 import ray.serve
 
 from serve.config import ServeSettings
-from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica
-from serve.options import gateway_options, stage_options
+from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica, VersionsReplica
+from serve.options import gateway_options, stage_options, versions_options
 from serve.preparation import prepare
 from serve.topology import GATEWAY, StageDeployment
 
@@ -17,12 +17,13 @@ def build_app(setup: ReplicaSetup) -> Any:
     """Return the application that `ray.serve.run` deploys.
 
     The gateway answers HTTP; it asks the other deployments, which scale for themselves, for the
-    stages that it does not hold.
+    stages that it does not hold. One more replica tells all of them which bundle answers.
     """
     layout = setup.settings.serve.layout
-    handles = {size.name: _stages(setup, size) for size in layout if size.name != GATEWAY}
+    versions = ray.serve.deployment(VersionsReplica, **versions_options()).bind(setup)
+    handles = {size.name: _stages(setup, size, versions) for size in layout if size.name != GATEWAY}
     gateway = next(size for size in layout if size.name == GATEWAY)
-    return ingress(GatewayReplica, setup, gateway).bind(setup, **handles)
+    return ingress(GatewayReplica, setup, gateway).bind(setup, versions, **handles)
 
 
 def build(settings: dict[str, Any]) -> Any:
@@ -46,9 +47,9 @@ def num_cpus(setup: ReplicaSetup) -> float:
     return sum(deployment.min_replicas * deployment.num_cpus for deployment in layout)
 
 
-def _stages(setup: ReplicaSetup, size: StageDeployment) -> Any:
+def _stages(setup: ReplicaSetup, size: StageDeployment, versions: Any) -> Any:
     options = stage_options(size, setup.metrics_folder)
-    return ray.serve.deployment(StageReplica, **options).bind(setup, size.name)
+    return ray.serve.deployment(StageReplica, **options).bind(setup, size.name, versions)
 
 
 def ingress(replica: type, setup: ReplicaSetup, size: StageDeployment) -> Any:

@@ -19,6 +19,7 @@ from serve.messages import Answer
 from serve.part import part_table
 from serve.precomputed import Precomputed
 from serve.runtime import open_programs
+from serve.shared import Shared
 
 FACT = "precomputed"
 """What the online store tells of the edition that was written last."""
@@ -90,7 +91,8 @@ def _equipment(order: Order) -> Equipment:
     settings = order.settings
     storage = Storage(settings.storage.root, settings.recommender)
     programs = open_programs(settings.serve.runtime, storage, num_threads=1, is_patient=True)
-    return Equipment(settings, Bundle(storage.fetch(f"{BUNDLES}/{order.bundle_id}"), programs))
+    bundle = Bundle(storage.fetch(f"{BUNDLES}/{order.bundle_id}"), programs)
+    return Equipment(settings, bundle, Shared(settings))
 
 
 def _precomputed(answer: Answer, made_ms: int) -> Precomputed:

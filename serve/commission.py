@@ -21,6 +21,7 @@ from serve.config import ServeSettings
 from serve.edition import Edition, Manifest
 from serve.equipment import Equipment
 from serve.messages import Request
+from serve.shared import Shared
 
 USER_ID = "user_id"
 DERIVED = ("hour", "weekday")
@@ -90,7 +91,7 @@ class Commission:
 
     def _moment(self) -> tuple[int, str]:
         """Return the instant of the service's clock, and what the online store was filled from."""
-        users = Equipment(self.settings, self.bundle).users
+        users = Equipment(self.settings, self.bundle, Shared(self.settings)).users
         try:
             filled = Filled.of(users.store)
             return users.clock.now_ms(), filled.source if filled else ""

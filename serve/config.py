@@ -13,6 +13,7 @@ from serve.runtime import RuntimeConfig
 from serve.scaling import ScalingConfig
 from serve.topology import Layout, custom, fused, split
 from serve.tracing import TraceConfig
+from serve.versions.config import RolloutConfig
 
 
 class StoreConfig(Section):
@@ -60,6 +61,7 @@ class ServeConfig(Section):
     trace: TraceConfig = TraceConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     cache: CacheConfig = CacheConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     @model_validator(mode="after")
     def _deployments_stand_alone(self) -> "ServeConfig":

@@ -6,12 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from cluster.storage import Storage
-from features.stores.lmdb import LmdbStore
 from features.stores.recorder import Recorder
-from features.stores.store import Store
 from models.bundle import Bundle
 from serve.caches.answers import AnswerCache
-from serve.caches.caches import Caches
 from serve.clock import open_clock
 from serve.config import ServeSettings
 from serve.counts import LatestCounts
@@ -24,50 +21,58 @@ from serve.precomputed import PrecomputedAnswers
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.runtime import open_programs
+from serve.shared import Shared
 from serve.sources import Sources
 from serve.topology import PLACED, StageName
 from serve.withdrawals import Withdrawals
-
-ONLINE = "online"
-
-
-def open_store(settings: ServeSettings) -> Store:
-    """Open a recommender's online store, which lies on this host whatever the storage."""
-    storage = Storage(settings.storage.root, settings.recommender)
-    interval_s = settings.serve.store.sync_interval / 1000
-    return LmdbStore(storage.local / ONLINE, sync_interval_s=interval_s)
 
 
 @dataclass(frozen=True)
 class Equipment:
     """One bundle with the configured store, clock and stages.
 
-    A process opens a store once: make one of these and share it.
+    Attributes:
+        settings: of the recommender.
+        bundle: the one.
+        shared: what other bundles in this process use too.
     """
 
     settings: ServeSettings
     bundle: Bundle
-    caches: Caches | None = None
+    shared: Shared
 
     @classmethod
     def open(
-        cls, settings: ServeSettings, bundle_path: Path, caches: Caches | None = None
+        cls,
+        settings: ServeSettings,
+        bundle_path: Path,
+        shared: Shared | None = None,
+        *,
+        is_patient: bool = False,
     ) -> "Equipment":
-        """Open a published bundle; without caches everything is computed.
+        """Open a published bundle.
+
+        Args:
+            settings: of the recommender.
+            bundle_path: its folder.
+            shared: what the process has already; None for the only bundle, without caches.
+            is_patient: wait for programs that are being compiled.
 
         Raises:
             InputError: the bundle is missing, incomplete or of another schema.
         """
         storage = Storage(settings.storage.root, settings.recommender)
-        programs = open_programs(settings.serve.runtime, storage, settings.serve.threads)
-        if caches is not None:
-            programs = caches.programs(programs)
-        return cls(settings, Bundle(bundle_path, programs), caches)
+        shared = shared or Shared(settings)
+        config, num_threads = settings.serve.runtime, settings.serve.threads
+        programs = open_programs(config, storage, num_threads, is_patient=is_patient)
+        if shared.caches is not None:
+            programs = shared.caches.programs(programs)
+        return cls(settings, Bundle(bundle_path, programs), shared)
 
     @cached_property
     def users(self) -> UserSource:
         """The online store, what reads its records, and the clock."""
-        store = open_store(self.settings)
+        store = self.shared.store
         schema = self.bundle.schema
         kind = self.settings.serve.clock if schema.has_time else "wall"
         return UserSource(
@@ -109,7 +114,7 @@ class Equipment:
             self.sources if "retrieve" in names else None,
             ranker=self.ranker if "rank" in names else None,
             reranker=self.reranker if "rerank" in names else None,
-            num_threads=self.settings.serve.threads,
+            threads=self.shared.threads,
         )
 
     @cached_property
@@ -131,9 +136,10 @@ class Equipment:
     @cached_property
     def answers(self) -> AnswerCache | None:
         """Answers that need not be computed again."""
-        if self.caches is None:
+        if self.shared.caches is None:
             return None
-        return self.caches.answers(self.bundle.id, self.users.store, self.withdrawals.generation)
+        generation = self.withdrawals.generation
+        return self.shared.caches.answers(self.bundle.id, self.users.store, generation)
 
     @cached_property
     def withdrawals(self) -> Withdrawals:

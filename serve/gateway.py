@@ -55,6 +55,10 @@ class Service(Protocol):
         """Tell what is served."""
         ...
 
+    def versions(self) -> dict[str, Any]:
+        """Tell which bundles there are."""
+        ...
+
 
 class Gateway:
     """Turns HTTP requests into messages and answers into responses."""
@@ -83,6 +87,10 @@ class Gateway:
     async def health(self) -> Response:
         """Tell that this replica answers, and from which bundle."""
         return JSONResponse({"status": "ok", **self.service.health()})
+
+    async def versions(self) -> Response:
+        """Tell which bundle answers, which others are open, and which were refused."""
+        return JSONResponse(self.service.versions())
 
     async def metrics(self) -> Response:
         """Tell what was counted, in Prometheus' text form."""
@@ -145,6 +153,7 @@ def gateway_app(service: Service) -> ASGIApp:
     )
     app.add_api_route(endpoint=gateway.withdraw, methods=["DELETE"], openapi_extra=ITEM_ID, **item)
     app.add_api_route("/v1/health", gateway.health, response_model=dict[str, str])
+    app.add_api_route("/v1/versions", gateway.versions, response_model=dict[str, Any])
     app.add_api_route("/metrics", gateway.metrics, response_class=Response)
     app.add_middleware(Observed, metrics=service.metrics, access=service.access)
     return app

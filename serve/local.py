@@ -15,7 +15,7 @@ class LocalStages:
 
     Args:
         hydrator, sources, ranker, reranker: the stages; None for those that lie elsewhere.
-        num_threads: stages that run at a time; what comes meanwhile waits in turn.
+        threads: run them.
     """
 
     def __init__(
@@ -25,13 +25,13 @@ class LocalStages:
         *,
         ranker: Ranker | None,
         reranker: Reranker | None,
-        num_threads: int,
+        threads: Threads,
     ) -> None:
         self.hydrator = hydrator
         self.sources = sources
         self.ranker = ranker
         self.reranker = reranker
-        self.threads = Threads(num_threads)
+        self.threads = threads
 
     async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user and assemble the model inputs."""
@@ -54,7 +54,3 @@ class LocalStages:
         """Choose and order what is shown."""
         assert self.reranker is not None, "elsewhere"
         return await self.threads.run(query.plan, self.reranker.rerank, query, ranked)
-
-    def close(self) -> None:
-        """Let the threads end."""
-        self.threads.close()

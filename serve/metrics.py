@@ -1,7 +1,7 @@
 """What the service counts, in Prometheus' text form; knows no stage and no HTTP framework."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,6 +82,21 @@ class Metrics:
         }
         self._cache_entries = self._total("cache_entries", "entries of all replicas", "cache")
         self._cache_bytes = self._total("cache_bytes", "bytes of all replicas", "cache")
+        self._switches = self._counter("bundle_switches", "times that another bundle took over")
+        self._challenger = self._counter(
+            "challenger_requests", "requests that the challenger answered, or would have", "outcome"
+        )
+        self._overlap = self._worst(
+            "challenger_overlap", "share of the items shown that the challenger would show too"
+        )
+        self._drift = Gauge(
+            "millrace_challenger_drift",
+            "population stability index of the challenger's predictions to the champion's",
+            ("task",),
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+        self._held = self._worst("bundles_held", "bundles open, of the replica with most")
         self._events = self._counter("events", "events accepted", "recommender")
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
@@ -137,6 +152,30 @@ class Metrics:
         """Tell how large this process' cache is."""
         self._cache_entries.labels(cache).set(num_entries)
         self._cache_bytes.labels(cache).set(num_bytes)
+
+    def count_switch(self) -> None:
+        """Count that this process answers from another bundle."""
+        self._switches.inc()
+
+    def count_challenger(self, outcome: str) -> None:
+        """Count a request that the challenger answered, "shown" or "unseen", or had no room for."""
+        self._challenger.labels(outcome).inc()
+
+    def observe_challenger(self, overlap: float | None, drift: Mapping[str, float]) -> None:
+        """Tell how like the champion the challenger is.
+
+        Args:
+            overlap: share of the items that both show; None while nothing is known.
+            drift: population stability index by task.
+        """
+        self._overlap.set(overlap or 0.0)
+        self._drift.clear()
+        for task, index in drift.items():
+            self._drift.labels(task).set(index)
+
+    def observe_held(self, num_bundles: int) -> None:
+        """Tell how many bundles this process has open."""
+        self._held.set(num_bundles)
 
     def render(self) -> bytes:
         """Return everything counted so far in Prometheus' text form."""

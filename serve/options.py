@@ -9,7 +9,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureC
 
 from cluster.session import repository_root
 from serve.metrics import FOLDER_VARIABLE
-from serve.topology import StageDeployment
+from serve.topology import VERSIONS, StageDeployment
 
 RETRY_AFTER_S = 1.0
 METRICS_INTERVAL_S = 0.2
@@ -18,6 +18,9 @@ INGRESS_SLOTS = 4
 waits in front of it would be neither seen nor refused in time."""
 HEALTH_CHECK_PERIOD_S = 1.0
 """A dead replica is replaced after so long; Ray's ten seconds are ten more without an answer."""
+
+SYNCS = 1_000
+"""Replicas that report to the coordinator at a time."""
 
 
 def stage_options(size: StageDeployment, metrics_folder: Path) -> dict[str, Any]:
@@ -46,6 +49,20 @@ def gateway_options(size: StageDeployment, metrics_folder: Path) -> dict[str, An
         "max_ongoing_requests": INGRESS_SLOTS * size.max_in_flight,
         "max_queued_requests": size.max_queued_requests,
         "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
+    }
+
+
+def versions_options() -> dict[str, Any]:
+    """Return the options of the deployment that tells the others which bundle answers."""
+    return {
+        "name": VERSIONS,
+        "num_replicas": 1,
+        "max_ongoing_requests": SYNCS,
+        "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+        "ray_actor_options": {
+            "num_cpus": 0,
+            "runtime_env": {"env_vars": {"PYTHONPATH": str(repository_root())}},
+        },
     }
 
 

@@ -5,12 +5,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from serve.admission import Admission, Ticket
+from serve.admission import Ticket
 from serve.departures import verdicts
 from serve.explanation import Verdict
 from serve.kept import NOTHING_KEPT, Kept
@@ -43,6 +44,14 @@ class Fallback(Protocol):
         ...
 
 
+class Door(Protocol):
+    """Decides what each request may cost, as `Admission` does."""
+
+    def admitted(self) -> AbstractContextManager[Ticket]:
+        """Let a request in for the block."""
+        ...
+
+
 class Pipeline:
     """Answers requests.
 
@@ -62,7 +71,7 @@ class Pipeline:
         stages: Stages,
         fallback: Fallback,
         observer: Observer,
-        admission: Admission,
+        admission: Door,
         *,
         kept: Kept = NOTHING_KEPT,
     ) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class Plan:
     """Travels with a request to whatever computes for it, in this process or another."""
 
+    bundle: str | None = None
+    """The bundle that answers; every stage takes its own of that bundle."""
     deadline_ms: float = math.inf
     """Wall clock, milliseconds since 1970: nobody waits for what is computed later."""
     max_candidates: int | None = None

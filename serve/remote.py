@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from serve.messages import Request
 from serve.plan import Plan
 from serve.progress import Progress, outgoing, received
-from serve.stages import Candidates, Query, Ranked, Slate, Stages
+from serve.stages import BundleMismatchError, Candidates, Query, Ranked, Slate, Stages
 from serve.topology import PLACED, StageName
 
 # Plain pickle is enough for dataclasses of arrays and takes half the time of cloudpickle.
@@ -48,8 +48,9 @@ class RemoteGroup:
     async def run(self, stage: StageName, progress: Progress) -> Progress:
         """Run a stage and those that follow it here, in one call.
 
-        A replica that dies on the way loses nothing but time: every stage may be run again, so
-        the call is repeated, on another replica if there is one, until the caller gives up.
+        A replica that dies on the way loses nothing but time, and so does one that has not
+        opened the request's bundle yet: every stage may be run again, so the call is repeated, on
+        another replica if there is one, until the caller gives up.
         """
         names = self.stages[self.stages.index(stage) :]
         carried = outgoing(progress, names)
@@ -59,7 +60,9 @@ class RemoteGroup:
                 answer: Progress = await self._run.remote(names, carried)
                 return received(answer, progress)
             except RayTaskError as error:
-                raise error.cause from error
+                if not isinstance(error.cause, BundleMismatchError):
+                    raise error.cause from error
+                self.observer.count_retry(self.name)
             except RayActorError:
                 self.observer.count_retry(self.name)
             await asyncio.sleep(pause_s)
@@ -74,16 +77,21 @@ class PlacedStages:
     Args:
         local: the stages in this process.
         groups: those on other replicas.
+        bundle_id: the bundle that answers; None where replicas hold only one.
     """
 
-    def __init__(self, local: Stages, groups: Sequence[RemoteGroup]) -> None:
+    def __init__(
+        self, local: Stages, groups: Sequence[RemoteGroup], bundle_id: str | None = None
+    ) -> None:
         self.local = local
+        self.bundle_id = bundle_id
         self.groups: Mapping[StageName, RemoteGroup] = {
             stage: group for group in groups for stage in group.stages
         }
 
     async def hydrate(self, request: Request, plan: Plan) -> Query:
         """Look up the user."""
+        plan = replace(plan, bundle=self.bundle_id)
         if "hydrate" not in self.groups:
             return await self.local.hydrate(request, plan)
         query: Query = await self._call("hydrate", Progress(plan, request), None)

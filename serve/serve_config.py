@@ -12,7 +12,7 @@ from cluster.errors import InputError
 from cluster.session import ENVIRONMENT, repository_root
 from serve.app import metrics_folder
 from serve.config import ServeSettings
-from serve.options import gateway_options, stage_options
+from serve.options import gateway_options, stage_options, versions_options
 from serve.topology import GATEWAY, StageDeployment
 
 IMPORT_PATH = "serve.app:build"
@@ -57,7 +57,10 @@ def document(settings: ServeSettings, *, host: str, port: int) -> dict[str, Any]
                 "import_path": IMPORT_PATH,
                 "runtime_env": {"env_vars": {"PYTHONPATH": str(repository_root())}},
                 "args": _arguments(settings),
-                "deployments": [_deployment(settings, size) for size in settings.serve.layout],
+                "deployments": [
+                    *(_deployment(_options(settings, size)) for size in settings.serve.layout),
+                    _deployment(versions_options()),
+                ],
             }
         ],
     }
@@ -70,9 +73,12 @@ def _arguments(settings: ServeSettings) -> dict[str, Any]:
     return {**values, "storage": {"root": root if "://" in root else str(Path(root).resolve())}}
 
 
-def _deployment(settings: ServeSettings, size: StageDeployment) -> dict[str, Any]:
+def _options(settings: ServeSettings, size: StageDeployment) -> dict[str, Any]:
     options_of = gateway_options if size.name == GATEWAY else stage_options
-    options = options_of(size, metrics_folder(settings.recommender))
+    return options_of(size, metrics_folder(settings.recommender))
+
+
+def _deployment(options: dict[str, Any]) -> dict[str, Any]:
     return {"name": options.pop("name"), **{k: _plain(v) for k, v in options.items()}}
 
 

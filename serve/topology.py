@@ -11,6 +11,8 @@ StageName = Literal["hydrate", "retrieve", "rank", "rerank"]
 PLACED: tuple[StageName, ...] = ("hydrate", "retrieve", "rank", "rerank")
 """The stages in order; filtering belongs to retrieval."""
 GATEWAY = "gateway"
+VERSIONS = "versions"
+"""The deployment that holds no stage and tells the others which bundle answers."""
 FUSED_GATEWAY = DeploymentConfig()
 EMPTY_GATEWAY = DeploymentConfig(num_cpus=0.2)
 
@@ -74,6 +76,8 @@ def _problems(deployments: Layout) -> Iterator[str]:
     for name in names:
         if names.count(name) > 1:
             yield f"two deployments are called {name!r}"
+        if name == VERSIONS:
+            yield f"a deployment is called {name!r}, which has a meaning of its own"
     for deployment in deployments:
         yield from _misplaced(deployment)
     placed = [stage for deployment in deployments for stage in deployment.stages]

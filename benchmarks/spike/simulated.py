@@ -8,6 +8,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,6 +152,10 @@ class SimulatedService:
     def health(self) -> dict[str, str]:
         """Tell that nothing here is real."""
         return {"bundle": BUNDLE}
+
+    def versions(self) -> dict[str, Any]:
+        """Tell that there are no others."""
+        return {"answering": BUNDLE}
 
 
 class SimulatedGateway:

@@ -20,12 +20,12 @@ class CompiledPrograms:
     """Opens a program's package at once where the host has it.
 
     Where it has not, the exported program answers until the package is built in the background,
-    or, with `must_compile`, the caller waits.
+    or, with `must_compile` or `is_patient`, the caller waits.
 
     Args:
         packages: the host's.
         must_compile: refuse to run what is not compiled.
-        is_patient: wait for the background, so that one program computes everything.
+        is_patient: run as exported only what cannot be compiled.
         exported: opens what is not compiled.
         has_compiler: whether this host can compile at all.
     """
@@ -59,20 +59,26 @@ class CompiledPrograms:
             return found
         if self.must_compile:
             return self._built(source, digest)
+        if self.is_patient and self._has_compiler:
+            return self._built_or_exported(source, digest)
         program = self._exported.open(source, digest)
         if not self._has_compiler:
             return program
         build = partial(self.packages.build, source, digest, in_background=True)
-        upgraded = UpgradedProgram(program, source.stem, build)
-        if self.is_patient:
-            upgraded.upgrade.join()
-        return upgraded
+        return UpgradedProgram(program, source.stem, build)
 
     def _built(self, source: Path, digest: str) -> Program:
         try:
             return self.packages.build(source, digest)
         except CompilationError as error:
             raise InputError(f"serve.runtime.compile = 'always': {error}") from None
+
+    def _built_or_exported(self, source: Path, digest: str) -> Program:
+        try:
+            return self.packages.build(source, digest, in_background=True)
+        except CompilationError as error:
+            logger.warning("%s runs as it was exported: %s", source.stem, error)
+            return self._exported.open(source, digest)
 
 
 class UpgradedProgram:

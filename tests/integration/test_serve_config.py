@@ -53,13 +53,14 @@ def read(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> di
 
 def test_ray_serve_accepts_the_file(read: dict[str, Any]) -> None:
     (application,) = read["schema"]["applications"]
-    gateway, models = application["deployments"]
+    gateway, models, versions = application["deployments"]
     assert read["schema"]["http_options"]["port"] == 8123
     assert (application["name"], application["route_prefix"]) == ("tiny", "/")
     assert gateway["autoscaling_config"]["max_replicas"] == 4
     assert gateway["backpressure_config"]["status_code"] == 429
     assert (models["name"], models["num_replicas"]) == ("models", 1)
     assert models["ray_actor_options"]["num_cpus"] == 0.5
+    assert (versions["name"], versions["ray_actor_options"]["num_cpus"]) == ("versions", 0)
 
 
 def test_its_import_path_builds_the_application(read: dict[str, Any]) -> None:

@@ -143,6 +143,6 @@ def test_a_withdrawn_item_is_shown_by_no_replica_until_it_is_restored(
 
 
 def test_the_stages_lie_where_the_config_puts_them(served: All) -> None:
-    assert served.deployments["fused"] == ["gateway"]
-    assert served.deployments["split"] == ["gateway", "ranker", "reranker", "retriever"]
-    assert served.deployments["mixed"] == ["gateway", "models", "rules"]
+    assert served.deployments["fused"] == ["gateway", "versions"]
+    assert served.deployments["split"] == ["gateway", "ranker", "reranker", "retriever", "versions"]
+    assert served.deployments["mixed"] == ["gateway", "models", "rules", "versions"]

@@ -85,6 +85,36 @@ def test_refused_and_lost_requests_are_told_apart() -> None:
     assert [one.status for one in found] == [429, LOST]
 
 
+def test_whole_answers_are_heard_and_nothing_is_sent_after_the_end() -> None:
+    heard: list[tuple[bytes, bytes]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK if not heard else REFUSED)
+        writer.close()
+
+    async def run() -> list[Outcome]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        target = Target("127.0.0.1", server.sockets[0].getsockname()[1], "/", (b"{}",))
+
+        def hear(request: bytes, body: bytes, received_ms: int) -> None:
+            assert abs(received_ms - 1000 * time.time()) < 10_000
+            heard.append((request, body))
+
+        arrivals = Arrivals(target, hear)
+        async with server:
+            sending = asyncio.ensure_future(arrivals.send(np.asarray([0.0, 0.3, 0.6])))
+            while not heard:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.4)
+            arrivals.stop()
+            return await sending
+
+    found = asyncio.run(run())
+    assert [one.status for one in found] == [200, 429]
+    assert heard == [(b"{}", BODY)]
+
+
 def test_a_connection_that_was_closed_while_free_is_not_used() -> None:
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

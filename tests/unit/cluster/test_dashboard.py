@@ -38,6 +38,8 @@ def labels() -> dict[str, set[str]]:
     metrics.count_refused("event loop late")
     metrics.count_retry("ranker")
     metrics.observe_pressure(0.4, 0)
+    metrics.count_challenger("unseen")
+    metrics.observe_challenger(0.5, {"click": 0.1})
     found: dict[str, set[str]] = defaultdict(set)
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:

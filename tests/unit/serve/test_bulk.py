@@ -19,6 +19,7 @@ from serve.hydration import UserSource
 from serve.messages import Answer, Request
 from serve.metrics import Metrics
 from serve.service import Service
+from serve.shared import Shared
 from tests.toy_bundle import DATA_END_MS, TASKS, ToyBundle
 from tests.unit.serve.conftest import StoppedClock
 
@@ -47,7 +48,7 @@ def equipment(
 ) -> Equipment:
     """The toy bundle, and a store in which users have liked different items."""
     clock.instant_ms = NOW_MS
-    made = Equipment(settings, bundle)
+    made = Equipment(settings, bundle, Shared(settings))
     vars(made)["users"] = users
     for number, user_id in enumerate(USERS[:3]):
         liked = [UserEvent(str(159 - number), DATA_END_MS - 9, {"click": 1.0})]
@@ -66,7 +67,7 @@ def asked_one_by_one(equipment: Equipment) -> list[Answer]:
     service = Service(equipment, stages, Metrics())
     asked = [Request(user_id=u, num_items=5, context=dict(TERMS.context)) for u in USERS]
     answers = [asyncio.run(service.recommend(request, "r")) for request in asked]
-    stages.close()
+    stages.threads.close()
     return answers
 
 

@@ -21,6 +21,7 @@ from serve.pipeline import Pipeline
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
+from serve.threads import Threads
 from tests.toy_bundle import DATA_END_MS, ToyBundle
 
 BY_VALUE = RerankConfig(diversity=0)
@@ -41,7 +42,7 @@ def parts(bundle: ToyBundle, hydrator: Hydrator) -> dict[str, Any]:
         "hydrator": hydrator,
         "sources": Sources.open(bundle, RetrievalConfig.model_validate({"quotas": QUOTAS})),
         "ranker": Ranker(bundle, LatestCounts(bundle)),
-        "num_threads": 1,
+        "threads": Threads(1),
     }
 
 

@@ -14,6 +14,7 @@ from serve.equipment import Equipment
 from serve.gateway import gateway_app
 from serve.metrics import Metrics
 from serve.service import Service
+from serve.shared import Shared
 from tests.toy_bundle import TASKS, ToyBundle
 
 EXAMPLES = 40
@@ -23,6 +24,7 @@ OPERATIONS = (
     ("PUT", "/v1/items/{item_id}"),
     ("DELETE", "/v1/items/{item_id}"),
     ("GET", "/v1/health"),
+    ("GET", "/v1/versions"),
     ("GET", "/metrics"),
 )
 
@@ -43,7 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> ServeSettings:
 
 @pytest.fixture(scope="module")
 def interface(bundle: ToyBundle, served: ServeSettings) -> schemathesis.BaseSchema:
-    equipment = Equipment(served, bundle)
+    equipment = Equipment(served, bundle, Shared(served))
     app = gateway_app(Service(equipment, equipment.local(), Metrics()))
     config = schemathesis.Config.from_dict({"seed": 1})
     return schemathesis.openapi.from_asgi("/openapi.json", app, config=config)

@@ -63,6 +63,10 @@ class EchoService:
         """Name the bundle."""
         return {"bundle": "b"}
 
+    def versions(self) -> dict[str, Any]:
+        """Name it again."""
+        return {"answering": "b"}
+
 
 @pytest.fixture
 def service() -> EchoService:

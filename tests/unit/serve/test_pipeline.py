@@ -21,6 +21,7 @@ from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
 from serve.stages import STAGES
+from serve.threads import Threads
 from tests.toy_bundle import ToyBundle
 
 BUDGET_MS = 1_000
@@ -82,7 +83,7 @@ def stages(bundle: ToyBundle, hydrator: Hydrator) -> LocalStages:
         Sources.open(bundle, RetrievalConfig()),
         ranker=Ranker(bundle, LatestCounts(bundle)),
         reranker=Reranker(bundle, {}, RerankConfig(diversity=0)),
-        num_threads=2,
+        threads=Threads(2),
     )
 
 

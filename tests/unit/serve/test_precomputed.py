@@ -22,6 +22,7 @@ from serve.precomputed import Precomputed, PrecomputedAnswers
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
+from serve.threads import Threads
 from tests.toy_bundle import DATA_END_MS, ToyBundle
 
 OWN = Precomputed("older", DATA_END_MS, ["150", "gone", "120", "103"], [0.9, 0.8, 0.7, 0.6])
@@ -58,7 +59,7 @@ def ask(
         Sources.open(bundle, RetrievalConfig()),
         ranker=Ranker(bundle, LatestCounts(bundle)),
         reranker=Reranker(bundle, {}, RerankConfig()),
-        num_threads=1,
+        threads=Threads(1),
     )
     metrics = Metrics()
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)

@@ -26,6 +26,7 @@ from serve.remote import TRANSPORT, PlacedStages, RemoteGroup
 from serve.reranking import Reranker
 from serve.sources import Sources
 from serve.stages import Ranked, Slate
+from serve.threads import Threads
 from serve.topology import PLACED, StageName
 from tests.toy_bundle import ToyBundle
 
@@ -98,7 +99,7 @@ def local(bundle: ToyBundle, hydrator: Hydrator) -> LocalStages:
         Sources.open(bundle, RetrievalConfig()),
         ranker=Ranker(bundle, LatestCounts(bundle)),
         reranker=Reranker(bundle, {}, RerankConfig(diversity=0)),
-        num_threads=2,
+        threads=Threads(2),
     )
 
 

@@ -78,6 +78,7 @@ def test_scaling_sizes_the_two_short_forms() -> None:
         (deployments(a=[], b=list(PLACED)), "deployment 'a' has no stages"),
         (deployments(a=["filter"]), "Input should be 'hydrate', 'retrieve', 'rank' or 'rerank'"),
         (deployments(**{"A b": list(PLACED)}), "should match pattern"),
+        (deployments(versions=list(PLACED)), "'versions', which has a meaning of its own"),
         ({"deployments": [{"name": "a", "stages": PLACED}] * 2}, "two deployments are called 'a'"),
         ({**deployments(a=list(PLACED)), "topology": "split"}, "topology: [[serve.deployments]]"),
         ({**deployments(a=list(PLACED)), "scaling": {}}, "scaling: [[serve.deployments]]"),

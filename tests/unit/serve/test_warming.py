@@ -10,6 +10,7 @@ import pytest
 from cluster.config import load
 from serve.config import ServeSettings
 from serve.equipment import Equipment
+from serve.shared import Shared
 from serve.stages import Query
 from serve.warming import MAX_PASSES, MIN_PASSES, repeat, synthetic_query, warm
 from tests.toy_bundle import ToyBundle
@@ -19,7 +20,8 @@ TINY = Path(__file__).resolve().parents[2] / "tiny.toml"
 
 @pytest.fixture
 def equipment(bundle: ToyBundle) -> Equipment:
-    return Equipment(load(ServeSettings, TINY), bundle)
+    settings = load(ServeSettings, TINY)
+    return Equipment(settings, bundle, Shared(settings))
 
 
 def passes(seconds: list[float]) -> int:

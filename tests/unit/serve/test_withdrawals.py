@@ -27,6 +27,7 @@ from serve.precomputed import Precomputed, PrecomputedAnswers
 from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
+from serve.threads import Threads
 from serve.withdrawals import UnknownItemError, Withdrawals
 from tests.toy_bundle import DATA_END_MS, ITEMS, ToyBundle
 
@@ -86,7 +87,7 @@ def pipeline(bundle: ToyBundle, hydrator: Hydrator, users: UserSource) -> Pipeli
         Sources.open(bundle, RetrievalConfig()),
         ranker=Ranker(bundle, LatestCounts(bundle)),
         reranker=Reranker(bundle, {}, RerankConfig(diversity=0)),
-        num_threads=1,
+        threads=Threads(1),
     )
     metrics = Metrics()
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
@@ -177,7 +178,7 @@ def test_a_store_that_cannot_be_read_leaves_what_was_withdrawn_before(bundle: To
     store.is_broken = True
     metrics = Metrics()
     admission = Admission(OverloadConfig(), metrics, budget_ms=60_000, max_in_flight=9)
-    stages = Failing(None, None, ranker=None, reranker=None, num_threads=1)
+    stages = Failing(None, None, ranker=None, reranker=None, threads=Threads(1))
     stages.fails = "hydrate"
     kept = Kept(withdrawals=withdrawals)
     pipeline = Pipeline(stages, Fallback(bundle), metrics, admission, kept=kept)

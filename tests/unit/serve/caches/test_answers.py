@@ -27,6 +27,7 @@ from serve.ranking import Ranker
 from serve.reranking import Reranker
 from serve.sources import Sources
 from serve.stages import Query
+from serve.threads import Threads
 from serve.withdrawals import Withdrawals
 from tests.toy_bundle import DATA_END_MS, ToyBundle
 
@@ -90,7 +91,7 @@ class World:
             Sources.open(bundle, RetrievalConfig()),
             ranker=Ranker(bundle, counts),
             reranker=Reranker(bundle, {}, RerankConfig()),
-            num_threads=1,
+            threads=Threads(1),
         )
         config = OverloadConfig(max_hold=60_000, hold=60_000)
         admission = Admission(config, self.metrics, budget_ms=60_000, max_in_flight=9)

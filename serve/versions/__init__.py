@@ -1,0 +1,1 @@
+"""Several bundles beside each other: which of them answers, and how another one takes over."""

@@ -1,0 +1,191 @@
+"""Another bundle takes over from the champion of a service under load."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from benchmarks.switch.reproduction import Kept, Reproduction
+from cluster.config import load
+from cluster.ports import free_port
+from cluster.storage import Storage
+from retrieval.registry import CHALLENGER, Registry
+from serve.client import ServiceProcess, serve_command
+from serve.config import ServeSettings
+from tests.conftest import TINY, succeed
+
+pytestmark = pytest.mark.integration
+
+CLIENTS = 3
+ENOUGH = 15
+CHECKED = 40
+PATIENCE_S = 180.0
+# The two rankers are not to be told apart by an alarm.
+ROLLOUT = ("serve.rollout.mode=canary", "serve.rollout.share=0.3", "serve.rollout.max_drift=100")
+POLL_S = 0.1
+
+
+class Load:
+    """Clients that ask without a pause, and what they were answered."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.url = f"{service.client.url}/v1/recommendations"
+        self.kept: list[Kept] = []
+        self.failures: list[int] = []
+        self.is_over = threading.Event()
+
+    def ask(self, first: int) -> None:
+        """Ask for one user after the other until it is over."""
+        user_id = first
+        with httpx.Client(timeout=60) as client:
+            while not self.is_over.is_set():
+                request = {"user_id": user_id}
+                answer = client.post(self.url, json=request)
+                if answer.status_code == 200:
+                    kept = Kept(request, answer.json(), time.time_ns() // 1_000_000)
+                    self.kept.append(kept)
+                else:
+                    self.failures.append(answer.status_code)
+                user_id = user_id % 300 + 1
+
+    def wait_for_answers(self) -> None:
+        """Wait for some more."""
+        wanted = len(self.kept) + ENOUGH
+        wait_for(lambda: len(self.kept) >= wanted)
+
+    @property
+    def bundles(self) -> list[str]:
+        """The bundle of each answer, in the order in which they came."""
+        return [one.answer["bundle"] for one in self.kept]
+
+
+@contextmanager
+def load_on(service: ServiceProcess) -> Iterator[Load]:
+    """Ask for the block, and fail with a client that failed."""
+    clients = Load(service)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(clients.ask, 1 + 100 * number) for number in range(CLIENTS)]
+        try:
+            clients.wait_for_answers()
+            yield clients
+        finally:
+            clients.is_over.set()
+    for one in running:
+        one.result()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(POLL_S)
+
+
+def versions(service: ServiceProcess) -> dict[str, Any]:
+    status, body = service.client.get("/v1/versions")
+    assert status == 200
+    return dict(json.loads(body))
+
+
+def wait_until_answering(service: ServiceProcess, bundle_id: str) -> None:
+    wait_for(lambda: versions(service)["answering"] == bundle_id)
+
+
+@pytest.fixture(scope="module")
+def root(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the published world, with another ranker that is not published yet."""
+    root = tmp_path_factory.mktemp("versions") / "world"
+    shutil.copytree(tiny_bundle_root, root, symlinks=True)
+    overrides = [f"storage.root={root}", "train.ranking.seed=1"]
+    succeed("train", ["--only", "ranking", *(part for o in overrides for part in ("--set", o))])
+    return root
+
+
+@pytest.fixture(scope="module")
+def registry(root: Path) -> Registry:
+    return Registry(Storage(str(root), "tiny"))
+
+
+@pytest.fixture(scope="module")
+def reproduction(root: Path) -> Reproduction:
+    return Reproduction(load(ServeSettings, TINY, [f"storage.root={root}"]))
+
+
+@pytest.fixture(scope="module", params=["fused", "split"])
+def service(root: Path, request: pytest.FixtureRequest) -> Iterator[ServiceProcess]:
+    port = free_port("127.0.0.1")
+    overrides = [f"storage.root={root}", f"serve.topology={request.param}", *ROLLOUT]
+    process = ServiceProcess(serve_command(TINY, port, overrides), port)
+    with process:
+        # HAProxy answers 404 for a moment while it is told of the first replica.
+        wait_for(lambda: process.client.get("/v1/versions")[0] == 200)
+        yield process
+
+
+def test_a_published_bundle_takes_over_under_load(
+    service: ServiceProcess, root: Path, registry: Registry, reproduction: Reproduction
+) -> None:
+    old = versions(service)["answering"]
+    with load_on(service) as clients:
+        others = [bundle_id for bundle_id in registry.versions().values() if bundle_id != old]
+        if others:
+            registry.promote(registry.version_of(others[0]))
+        else:
+            succeed("retrieval", ["--set", f"storage.root={root}"])
+        new = str(registry.bundle_of("champion"))
+        wait_until_answering(service, new)
+        clients.wait_for_answers()
+    assert not clients.failures
+    assert {one.answer["degraded"] for one in clients.kept} == {None}
+    assert set(clients.bundles) == {old, new}
+    last_old = max(place for place, bundle in enumerate(clients.bundles) if bundle == old)
+    assert last_old - clients.bundles.index(new) < CLIENTS, "only what was in flight ends as old"
+    switched = clients.bundles.index(new)
+    for kept in clients.kept[max(switched - CHECKED, 0) : switched + CHECKED]:
+        assert reproduction.is_exact(kept)
+        other = old if kept.answer["bundle"] == new else new
+        assert not reproduction.is_exact(kept, other), "answers cannot be told apart"
+
+
+def test_a_canary_answers_a_stable_share_of_the_users(
+    service: ServiceProcess, registry: Registry
+) -> None:
+    champion = versions(service)["answering"]
+    (other,) = {*registry.versions().values()} - {champion}
+    registry.promote(registry.version_of(other), CHALLENGER)
+    wait_for(lambda: (versions(service)["challenger"] or {}).get("is_held", False))
+    first, second = bundles_by_user(service), bundles_by_user(service)
+    assert first == second
+    assert set(first.values()) == {champion, other}
+    assert 0.1 < sum(bundle == other for bundle in first.values()) / len(first) < 0.5
+    registry.dismiss()
+    wait_for(lambda: versions(service)["challenger"] is None)
+    wait_for(lambda: set(bundles_by_user(service).values()) == {champion})
+
+
+def test_going_back_takes_the_earlier_champion(service: ServiceProcess, registry: Registry) -> None:
+    with load_on(service) as clients:
+        earlier = registry.roll_back("by hand")
+        wait_until_answering(service, earlier)
+        clients.wait_for_answers()
+    assert not clients.failures
+    assert clients.bundles[-1] == earlier
+    assert versions(service)["registry"] == "ok"
+
+
+def bundles_by_user(service: ServiceProcess) -> dict[int, str]:
+    """Return what answers each of some users."""
+    found = {}
+    for user_id in range(1, 41):
+        status, answer = service.client.post("/v1/recommendations", {"user_id": user_id})
+        assert (status, answer["degraded"]) == (200, None)
+        found[user_id] = answer["bundle"]
+    return found
