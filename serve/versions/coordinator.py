@@ -85,7 +85,9 @@ class Coordinator:
     def observe(self, sighting: Sighting) -> None:
         """Hear what the registry says."""
         self._sighting, self._trouble = sighting, None
-        for bundle_id in self.refusals.keys() & sighting.standing.refused.keys():
+        standing = sighting.standing
+        named = {standing.champion, standing.challenger} - standing.refused.keys()
+        for bundle_id in self.refusals.keys() - named:
             del self.refusals[bundle_id]
         self._advance(self._clock())
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.kills.processes import command_line, descendants, kill
 from benchmarks.switch.reproduction import Kept, Reproduction
 from cluster.config import load
 from cluster.ports import free_port
@@ -179,6 +180,27 @@ def test_going_back_takes_the_earlier_champion(service: ServiceProcess, registry
     assert not clients.failures
     assert clients.bundles[-1] == earlier
     assert versions(service)["registry"] == "ok"
+
+
+def test_the_coordinator_s_death_harms_nobody(service: ServiceProcess, registry: Registry) -> None:
+    champion = versions(service)["answering"]
+    (other,) = {*registry.versions().values()} - {champion}
+    before = coordinators(service)
+    with load_on(service) as clients:
+        for process_id in before:
+            kill(process_id)
+        wait_for(lambda: bool(coordinators(service) - before))
+        registry.promote(registry.version_of(other))
+        wait_until_answering(service, other)
+        clients.wait_for_answers()
+    assert not clients.failures
+    assert {one.answer["degraded"] for one in clients.kept} == {None}
+
+
+def coordinators(service: ServiceProcess) -> set[int]:
+    """Return the processes that tell replicas which bundle answers."""
+    name = "ServeReplica:tiny:versions"
+    return {one for one in descendants(service.process_id) if name in command_line(one)}
 
 
 def bundles_by_user(service: ServiceProcess) -> dict[int, str]:

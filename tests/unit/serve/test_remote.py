@@ -6,7 +6,7 @@ import pickle
 import time
 from collections.abc import Sequence
 from contextvars import Context
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
@@ -25,7 +25,7 @@ from serve.ranking import Ranker
 from serve.remote import TRANSPORT, PlacedStages, RemoteGroup
 from serve.reranking import Reranker
 from serve.sources import Sources
-from serve.stages import Ranked, Slate
+from serve.stages import BundleMismatchError, Ranked, Slate
 from serve.threads import Threads
 from serve.topology import PLACED, StageName
 from tests.toy_bundle import ToyBundle
@@ -322,3 +322,28 @@ def test_an_error_of_the_replica_itself_is_its_cause(local: LocalStages) -> None
     with pytest.raises(MemoryError) as raised:
         asyncio.run(stages.hydrate(REQUEST, FULL))
     assert raised.value is cause
+
+
+def test_a_replica_that_does_not_hold_the_bundle_yet_is_asked_again(local: LocalStages) -> None:
+    retries = Retries()
+    handle = Handle(local, RayTaskError("run", "", BundleMismatchError("not held")))
+    stages = PlacedStages(local, [RemoteGroup("ranker", ["rank"], handle, retries)])
+    slate, _ = run(stages)
+    assert len(slate.items) == REQUEST.num_items
+    assert retries.deployments == ["ranker"]
+
+
+def test_the_plan_names_the_bundle_on_the_way_through_all_deployments(local: LocalStages) -> None:
+    class Named(Handle):
+        """Notes which bundle each call is for."""
+
+        bundles: ClassVar[list[str | None]] = []
+
+        async def remote(self, names: Sequence[StageName], given: Progress) -> Progress:
+            """Note it, then run."""
+            self.bundles.append(given.plan.bundle)
+            return await super().remote(names, given)
+
+    groups = [RemoteGroup(name, [name], Named(local), Retries()) for name in PLACED]
+    run(PlacedStages(local, groups, "b"))
+    assert Named.bundles == ["b"] * len(PLACED)

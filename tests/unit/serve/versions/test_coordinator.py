@@ -146,6 +146,18 @@ def test_a_bundle_that_fails_its_trial_is_taken_back(fleet: Fleet) -> None:
     assert fleet.coordinator.refusals == {}, "the registry knows"
 
 
+def test_a_refused_bundle_that_is_promoted_again_is_given_another_chance(fleet: Fleet) -> None:
+    fleet.trial = Tally(answers=20, faults=15)
+    fleet.see("new")
+    fleet.open("new")
+    fleet.settle()
+    fleet.see("old")
+    fleet.trial = Tally(answers=20)
+    fleet.see("new")
+    fleet.settle()
+    assert fleet.answering == {"new"}
+
+
 def test_the_old_champion_is_held_for_a_while(fleet: Fleet) -> None:
     fleet.switch("new")
     for _ in range(6):
