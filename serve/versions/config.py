@@ -26,8 +26,9 @@ class RolloutConfig(Section):
     """Answers of a bundle before an alarm is believed."""
     max_faults: float = Field(default=0.02, ge=0, le=1)
     """Alarm: share of answers that miss a stage or are empty, beyond the other bundle's."""
-    max_slowdown: float = Field(default=2.0, ge=1)
-    """Alarm: mean time in the stages, over the other bundle's."""
-    max_drift: float = Field(default=0.5, gt=0)
+    max_slowdown: float = Field(default=3.0, ge=1)
+    """Alarm: mean time in the stages, over the other bundle's: a challenger's champion answers at
+    the same time, but a new champion's predecessor answered before it, maybe on a quieter host."""
+    max_drift: float = Field(default=0.25, gt=0)
     """Alarm: population stability index of a task's predictions for the items shown, against the
     other bundle's; above 0.25 the distribution is usually said to have shifted."""

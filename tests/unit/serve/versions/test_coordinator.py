@@ -216,7 +216,7 @@ def test_a_challenger_answers_beside_the_champion_when_all_hold_it(fleet: Fleet)
     ("reason", "own"),
     [
         ("missed a stage", {"faults": 20}),
-        ("ms in the stages", {"ms": 30.0}),
+        ("ms in the stages", {"ms": 40.0}),
         ("predictions of click", {"mean": 0.7}),
     ],
 )
