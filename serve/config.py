@@ -49,7 +49,8 @@ class ServeConfig(Section):
     budget: Duration = Field(default=250, ge=1)
     """Time for one answer; what is late is left out and the answer says so."""
     threads: int = Field(default=2, ge=1)
-    """Stages that one replica computes at a time."""
+    """Stages that one replica computes at a time, unless its deployment has more cores or says
+    otherwise."""
     value: dict[str, float] = {}
     """Weight of each task's prediction in an item's value, of log1p for watch time; empty takes
     the positive task alone."""
@@ -79,6 +80,12 @@ class ServeConfig(Section):
             return custom(self.deployments)
         return fused(self.scaling) if self.topology == "fused" else split(self.scaling)
 
+    def sized(self, name: str) -> "ServeConfig":
+        """Return what a deployment's replicas read: `threads` is their own."""
+        size = next(size for size in self.layout if size.name == name)
+        threads = size.threads or max(self.threads, int(size.num_cpus))
+        return self.model_copy(update={"threads": threads})
+
     @property
     def layout_name(self) -> str:
         """Say "fused", "split" or "custom"."""
@@ -89,6 +96,10 @@ class ServeSettings(RetrievalSettings):
     """What `python -m serve` reads."""
 
     serve: ServeConfig = ServeConfig()
+
+    def sized(self, name: str) -> "ServeSettings":
+        """Return what a deployment's replicas read."""
+        return self.model_copy(update={"serve": self.serve.sized(name)})
 
     @model_validator(mode="after")
     def _values_are_tasks(self) -> "ServeSettings":

@@ -74,10 +74,11 @@ class Opener:
         self.setup = setup
         self.name = name
         self.names = setup.stages(name)
+        self.settings = setup.settings.sized(name)
         self.storage = Storage(setup.settings.storage.root, setup.settings.recommender)
         open_log(setup.settings.serve.log, self.storage.local)
         self.metrics = setup.metrics()
-        self._shared = Shared(setup.settings, Caches(setup.settings.serve.cache, self.metrics))
+        self._shared = Shared(self.settings, Caches(setup.settings.serve.cache, self.metrics))
         self._versions = versions
 
     async def first(self) -> tuple[Equipment, Orders | None]:
@@ -104,7 +105,7 @@ class Opener:
         started = time.monotonic()
         is_patient = bundle_id != self.setup.bundle_id
         folder = self.storage.fetch(f"{BUNDLES}/{bundle_id}")
-        equipment = Equipment.open(self.setup.settings, folder, self._shared, is_patient=is_patient)
+        equipment = Equipment.open(self.settings, folder, self._shared, is_patient=is_patient)
         warm_up_s = warm(equipment, self.names)
         bundle_s = time.monotonic() - started - warm_up_s
         log_ready(self.name, bundle_id, bundle_s=bundle_s, warm_up_s=warm_up_s)

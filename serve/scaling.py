@@ -33,6 +33,9 @@ class DeploymentConfig(Section):
     which needs room. 0 ends an old one first."""
     drain_timeout_s: float = Field(default=20.0, ge=0)
     """Time for a replica that is to end to answer what it has begun."""
+    threads: int | None = Field(default=None, ge=1)
+    """Stages that one replica computes at a time; None takes one for each of its cores, and no
+    fewer than `[serve] threads`."""
     num_cpus: float = Field(default=1.0, ge=0)
     num_gpus: float = Field(default=0.0, ge=0)
 
