@@ -12,6 +12,10 @@ from tune.space import Space
 from tune.sweep import Sweep
 
 SPACE = """
+[models.ranker]
+mixture = "mmoe"
+experts = 3
+
 [tune]
 model = "ranking"
 trials = 3
