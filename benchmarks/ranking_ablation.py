@@ -26,6 +26,7 @@ from cluster.command import parser, run
 from cluster.config import load
 from cluster.storage import Storage, content_hash
 from features.examples import Examples
+from train.batch_size import sized
 from train.checkpoints import Checkpoints
 from train.config import TrainSettings
 from train.figures import without_nan
@@ -142,6 +143,7 @@ def _varied(options: argparse.Namespace, name: str, seed: int) -> TrainSettings:
 
 def _trained(examples: Examples, settings: TrainSettings) -> dict[str, Any]:
     started = time.monotonic()
+    settings = sized(settings, examples)
     trainee = build_trainee(settings, "ranking", examples)
     assert isinstance(trainee, RankingTrainee)
     with tempfile.TemporaryDirectory() as root:

@@ -62,6 +62,7 @@ class LinearObjective:
         self.y = self.x @ torch.arange(1.0, NUM_INPUTS + 1) + 0.5
         self.owner = torch.arange(NUM_ROWS) % max(num_owners, 1)
         self.training = training
+        self.batch_size = training.batch_size or NUM_ROWS
         self.step_s = step_s
         torch.manual_seed(training.seed)
         self.model: torch.nn.Module = Linear(dropout, num_owners)
@@ -74,13 +75,13 @@ class LinearObjective:
 
     def num_steps(self, num_workers: int) -> int:
         """Steps of a global batch each."""
-        return NUM_ROWS // self.training.batch_size
+        return NUM_ROWS // self.batch_size
 
     def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
         """Yield this worker's rows of every global batch."""
         order = np.random.default_rng((self.training.seed, epoch)).permutation(NUM_ROWS)
         for step in range(self.num_steps(num_workers)):
-            rows = order[step * self.training.batch_size :][: self.training.batch_size]
+            rows = order[step * self.batch_size :][: self.batch_size]
             time.sleep(self.step_s)
             index = torch.from_numpy(rows[rank::num_workers].copy())
             yield self.rows(index)

@@ -37,7 +37,7 @@ class ModelTraining(Section):
     """What the training of every model is told; each model's section adds its own keys."""
 
     epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=1024, ge=1)
+    batch_size: int | None = Field(default=1024, ge=1)
     """Examples of one worker's step."""
     learning_rate: float = Field(default=1e-3, gt=0)
     warm_up: float = Field(default=0.0, ge=0, lt=1)
@@ -57,6 +57,8 @@ class ModelTraining(Section):
     judged and exported. 0 takes the weights as the last step left them."""
     patience: int = Field(default=2, ge=1)
     """Epochs without a better validation figure after which training stops."""
+    min_steps: int = Field(default=0, ge=0)
+    """Steps before which `patience` ends nothing: the first ones may show nothing yet."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs matrix products in bfloat16 under autocast; weights stay in float32."""
     max_minutes: float | None = Field(default=None, gt=0)
@@ -102,6 +104,15 @@ class RetrievalTraining(ModelTraining):
 class RankingTraining(ModelTraining):
     """`[train.ranking]`: the ranker."""
 
+    epochs: int = Field(default=30, ge=1)
+    """At most; `patience` ends a large log's training sooner."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Impressions of one worker's step. None is 1024; on a log of which an epoch would then have
+    under 100 steps, the largest smaller power of two that leaves it so many, but not below 64."""
+    embedding_learning_rate: float | None = Field(default=None, gt=0)
+    """Of the embedding tables. None is `learning_rate`, times 1024 / the batch of all workers where
+    None made that smaller: a small log has few steps in which its rows can find their places."""
+    min_steps: int = Field(default=2000, ge=0)
     averaging: float = Field(default=0.99, ge=0, lt=1)
     embedding_weight_decay: float = Field(default=0.1, ge=0)
     """Rare values stay near zero."""

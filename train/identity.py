@@ -5,6 +5,7 @@ from typing import Any
 
 from cluster.storage import content_hash
 from features.examples import Examples
+from train.batch_size import sized
 from train.config import ModelName, TrainSettings
 
 FORMAT = "1"
@@ -20,6 +21,7 @@ def identity(settings: TrainSettings, model: ModelName, examples: Examples) -> I
     Several workers follow the one process that takes all their batches as one: its identity is
     theirs, and a training goes on with any number of workers that makes the same whole batch.
     """
+    settings = sized(settings, examples)
     sections = {
         "retrieval": {
             "models.two_tower": settings.models.two_tower.model_dump(mode="json"),
@@ -58,8 +60,9 @@ def difference(theirs: Identity, ours: Identity) -> str | None:
 
 def _training(settings: TrainSettings, model: ModelName) -> dict[str, Any]:
     training = {"retrieval": settings.train.retrieval, "ranking": settings.train.ranking}[model]
-    batch_size = training.batch_size * max(settings.train.num_workers, 1)
-    return {**training.model_dump(mode="json", exclude=TIMING), "batch_size": batch_size}
+    assert training.batch_size is not None
+    whole = training.batch_size * max(settings.train.num_workers, 1)
+    return {**training.model_dump(mode="json", exclude=TIMING), "batch_size": whole}
 
 
 def _flat(sections: dict[str, dict[str, Any]]) -> Identity:

@@ -14,6 +14,7 @@ import torch
 from cluster.storage import MANIFEST, Storage
 from features.examples import Examples
 from models.embedding import deferred_tables
+from train.batch_size import sized
 from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
 from train.figures import without_nan
@@ -47,6 +48,7 @@ class Order:
     def of(cls, settings: TrainSettings, model: ModelName, examples: Examples) -> "Order":
         """Order a model of the prepared examples."""
         storage = Storage(settings.storage.root, settings.recommender)
+        settings = sized(settings, examples)
         return cls(settings, model, storage, identity(settings, model, examples))
 
     @property

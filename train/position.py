@@ -36,7 +36,10 @@ class Position:
         is_best = value > self.best_value or self.best_epoch == 0
         if is_best:
             self.best_value, self.best_epoch = value, self.epoch
-        is_stale = self.epoch - self.best_epoch >= training.patience
+        is_stale = (
+            self.total_steps >= training.min_steps
+            and self.epoch - self.best_epoch >= training.patience
+        )
         self.is_over = self.is_over or is_stale or self.epoch >= training.epochs
         return is_best
 

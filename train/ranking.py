@@ -13,6 +13,7 @@ from features.examples import Examples
 from models.export import export_ranker
 from models.ranker import Ranker
 from models.task_loss import NUM_KNOWN, RankerLoss
+from train.batch_size import sized
 from train.config import TrainSettings
 from train.impressions import Impressions
 from train.objective import Batch
@@ -33,7 +34,7 @@ class RankingTrainee:
     """
 
     def __init__(self, settings: TrainSettings, examples: Examples) -> None:
-        self.training = settings.train.ranking
+        self.training = sized(settings, examples).train.ranking
         self.schema = examples.schema
         self.examples = examples
         self.ranker = Ranker(settings.models.ranker, self.schema)
@@ -62,11 +63,11 @@ class RankingTrainee:
 
     def num_steps(self, num_workers: int) -> int:
         """Return the full batches of an epoch; at least one."""
-        return max(1, len(self.impressions) // (self.training.batch_size * num_workers))
+        return max(1, len(self.impressions) // (self._batch_size * num_workers))
 
     def batches(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
         """Yield one worker's batches of the shuffled impressions."""
-        size, steps = self.training.batch_size, self.num_steps(num_workers)
+        size, steps = self._batch_size, self.num_steps(num_workers)
         order = self.impressions.shuffled((self.training.seed, epoch))
         order = np.resize(order, (steps, num_workers, size))
         for index in order:
@@ -128,6 +129,12 @@ class RankingTrainee:
         """Write `ranker_user.pt2` and `ranker_items.pt2`."""
         example = self.impressions.batch(np.arange(min(len(self.impressions), 2)))
         export_ranker(self.ranker, tensors(example), folder)
+
+    @property
+    def _batch_size(self) -> int:
+        size = self.training.batch_size
+        assert size is not None, "the training split gave it"
+        return size
 
     def _fit_heads(self) -> None:
         """Show the heads evenly spaced impressions of the training split."""

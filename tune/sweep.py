@@ -9,6 +9,7 @@ from cluster.config import checked
 from cluster.errors import ConfigError
 from cluster.storage import Storage, content_hash
 from features.examples import Examples
+from train.batch_size import sized
 from train.checkpoints import Checkpoints
 from train.config import ModelName, TrainSettings
 from train.identity import Identity, identity
@@ -51,6 +52,7 @@ class Sweep:
         Raises:
             ConfigError: the space's conditions depend on each other in a circle.
         """
+        settings = sized(settings, examples)
         try:
             space = Space.of(settings)
         except ValueError as error:

@@ -13,6 +13,7 @@ import torch
 from cluster.errors import input_error_in
 from cluster.storage import Storage
 from features.examples import Examples
+from train.batch_size import sized
 from train.config import ModelName, TrainSettings
 from train.loop import fit
 from train.plain import PlainRuntime
@@ -41,9 +42,11 @@ class Training:
 
     def __call__(self, runtime: Runtime) -> None:
         """Train; the weights are of no further use."""
-        trainee = build_trainee(self.settings, self.model, Examples.open(self.storage))
+        examples = Examples.open(self.storage)
+        settings = sized(self.settings, examples)
+        trainee = build_trainee(settings, self.model, examples)
         standing = StandingRuntime(runtime, self.monitor)
-        position = fit(trainee, training_of(self.settings, self.model), standing)
+        position = fit(trainee, training_of(settings, self.model), standing)
         if not standing.has_told:  # a trial that was over already when it was resumed
             standing.tell(position)
 

@@ -16,10 +16,11 @@ VALUES: dict[str, Any] = {
 }
 
 
-def id_of(model: ModelName, examples_id: str = "e", **train: Any) -> str:
+def id_of(model: ModelName, examples_id: str = "e", *, rows: int = 1_000_000, **train: Any) -> str:
     settings = TrainSettings.model_validate({**VALUES, "train": train})
     examples = SimpleNamespace(
-        manifest={"id": examples_id}, schema=SimpleNamespace(fingerprint="f")
+        manifest={"id": examples_id, "dataset": {"split": {"train": rows}}},
+        schema=SimpleNamespace(fingerprint="f"),
     )
     return trained_id(identity(settings, model, cast(Examples, examples)))
 
@@ -54,6 +55,13 @@ def test_what_changes_the_weights_changes_the_id(train: dict[str, Any]) -> None:
 )
 def test_what_does_not_change_the_weights_keeps_the_id(train: dict[str, Any]) -> None:
     assert id_of("ranking") == id_of("ranking", **train)
+
+
+def test_what_follows_from_the_data_is_the_same_as_what_is_set() -> None:
+    assert id_of("ranking") == id_of("ranking", ranking={"batch_size": 1024})
+    small = {"batch_size": 256, "embedding_learning_rate": 0.004}
+    assert id_of("ranking", rows=26_000) == id_of("ranking", rows=26_000, ranking=small)
+    assert id_of("ranking", rows=26_000) == id_of("ranking", rows=26_000, num_workers=2)
 
 
 def test_other_data_and_other_models_have_other_ids() -> None:

@@ -66,6 +66,17 @@ def test_training_stops_when_validation_stays_worse(runtime: PlainRuntime) -> No
     assert (position.epoch, position.best_epoch, position.best_value) == (4, 2, 3.0)
 
 
+def test_patience_ends_nothing_before_its_steps(runtime: PlainRuntime) -> None:
+    steps_of_an_epoch = LinearObjective(TRAINING).num_steps(1)
+    update = {"patience": 2, "min_steps": 5 * steps_of_an_epoch}
+    training = TRAINING.model_copy(update=update)
+    objective = LinearObjective(training)
+    figures = iter([3.0, 2.0, 2.0, 2.0, 2.0, 9.0])
+    objective.validate = lambda: {"fit": next(figures)}  # type: ignore[method-assign]
+    position = fit(objective, training, runtime)
+    assert (position.epoch, position.best_epoch) == (5, 1)
+
+
 def test_training_ends_with_the_best_weights(runtime: PlainRuntime) -> None:
     objective = LinearObjective(TRAINING)
     seen: list[torch.Tensor] = []
