@@ -31,6 +31,11 @@ ANSWER_TIMEOUT_S = 1.0
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
+DEFAULTS = re.compile(r"^defaults\n", re.MULTILINE)
+BUFFER_REQUEST = "    option http-buffer-request\n    retries 8\n"
+"""A request whose body comes apart from its head is on its way to a replica before it is whole,
+and cannot be sent again when that replica dies, unless it is buffered. A dead replica stays among
+the targets for half a second and, having no connections, is often the first choice of a retry."""
 PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
 
@@ -151,6 +156,7 @@ class Guard:
     def _start(self, more: Sequence[str]) -> bool:
         """Start HAProxy; tell whether it runs and answers."""
         changed_ns = self.config.stat().st_mtime_ns
+        buffer_requests(self.config)
         child = subprocess.Popen([*self.start, *more], stdin=subprocess.DEVNULL)
         while child.poll() is None:
             if answering_pid(self.admin) == child.pid:
@@ -163,6 +169,17 @@ class Guard:
         for child in [*self.former, *([self.child] if self.child else [])]:
             child.kill()
             child.wait()
+
+
+def buffer_requests(config: Path) -> None:
+    """Have HAProxy read requests whole before it passes them on; Ray offers no setting for it."""
+    text, changed = config.read_text(), config.stat()
+    if BUFFER_REQUEST in text:
+        return
+    part = config.with_name(f"{config.name}.{os.getpid()}")
+    part.write_text(DEFAULTS.sub(rf"\g<0>{BUFFER_REQUEST}", text))
+    os.utime(part, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    part.replace(config)
 
 
 def answering_pid(admin: str) -> int | None:
@@ -198,6 +215,8 @@ def main(arguments: Sequence[str]) -> None:
     """Become HAProxy, leaving a guard behind."""
     command = [os.environ.get(BINARY_VARIABLE, "haproxy"), *arguments]
     manager_id, process_id = os.getppid(), os.getpid()
+    if "-f" in arguments:
+        buffer_requests(_config_of(arguments))
     if "-f" in arguments and hasattr(os, "pidfd_open"):
         path = _mark_path(_config_of(arguments))
         mark = Mark.read(path)
