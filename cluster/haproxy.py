@@ -34,8 +34,8 @@ ADMIN_SOCKET = re.compile(r"^\s*stats socket (\S+)", re.MULTILINE)
 DEFAULTS = re.compile(r"^defaults\n", re.MULTILINE)
 BUFFER_REQUEST = "    option http-buffer-request\n    retries 8\n"
 """A request whose body comes apart from its head is on its way to a replica before it is whole,
-and cannot be sent again when that replica dies, unless it is buffered. A dead replica stays among
-the targets for half a second and, having no connections, is often the first choice of a retry."""
+and cannot be sent again when that replica dies, unless it is buffered. A dead replica is a target
+until two health checks have failed, so that one retry may not be enough."""
 PID = re.compile(r"^Pid: (\d+)$", re.MULTILINE)
 
 
