@@ -50,6 +50,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "watch time: log": ("models.ranker.watch_time=log",),
     "watch time: weighted logistic": ("models.ranker.watch_time=weighted_logistic",),
     "watch time: duration quantiles": ("models.ranker.watch_time=duration_quantiles",),
+    "no history matches": ("models.ranker.history_matches=false",),
     "no averaging": ("train.ranking.averaging=0",),
     "number_dim 0": ("models.ranker.number_dim=0",),
     "number_dim 8": ("models.ranker.number_dim=8",),

@@ -62,6 +62,8 @@ class RankerConfig(Section):
     expert_dims: tuple[PositiveInt, ...] = Field(default=(128, 64), min_length=1)
     mixture: Literal["shared", "mmoe", "ple"] = "ple"
     attention_dim: int = Field(default=32, ge=1)
+    history_matches: bool = True
+    """Whether it is told how much of the history shares each of a candidate's values."""
     watch_time: WatchTimeName = "thresholds"
     """How watch times are predicted: models/watch_time/."""
     dropout: float = Field(default=0.1, ge=0, lt=1)

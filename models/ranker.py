@@ -11,6 +11,7 @@ from models.config import RankerConfig
 from models.cross import CrossNetwork
 from models.embedding import FeatureEmbedding
 from models.heads import TaskHeads, user_side_entities
+from models.matches import HistoryMatches
 from models.mixture import ExpertMixture
 from models.numbers import NumberEmbedding
 from models.target_attention import TargetAttention
@@ -32,6 +33,8 @@ ITEM_INPUTS = ("item_codes", "item_multi", "item_numbers", "item_age", "item_rat
 USER_NUMBERS = ("user_numbers", "context_numbers", "user_rates")
 ITEM_NUMBERS = ("item_numbers", "item_age", "item_rates")
 HISTORY_COLUMNS = ("codes", "multi", "numbers", "gaps", "steps")
+HISTORY_VALUES = ("history_codes", "history_multi")
+ITEM_VALUES = ("item_codes", "item_multi")
 AGE_WIDTH = 2
 DURATION = "duration_s"
 
@@ -61,6 +64,8 @@ class Ranker(nn.Module):
         item_rates = rates * len(schema.entities_of("item"))
         attended = config.attention_dim
         self.attention = TargetAttention(self.item.width, attended)
+        self.matches = HistoryMatches(schema, is_used=config.history_matches)
+        matches = self.matches.width
         width = config.width
         numbers = len(schema.select("user", "numeric")) + len(schema.select("context", "numeric"))
         self.user_numbers = NumberEmbedding(numbers + user_rates, config.number_dim)
@@ -68,8 +73,8 @@ class Ranker(nn.Module):
         user_width += self.user_numbers.width
         self.user_projection = _projection(user_width, width, config.dropout)
         numbers = len(schema.select("item", "numeric")) + AGE_WIDTH
-        self.item_numbers = NumberEmbedding(numbers + item_rates, config.number_dim)
-        item_width = self.item.width + AGE_WIDTH + item_rates + self.item_numbers.width
+        self.item_numbers = NumberEmbedding(numbers + item_rates + matches, config.number_dim)
+        item_width = self.item.width + AGE_WIDTH + item_rates + matches + self.item_numbers.width
         self.item_projection = _projection(item_width, width, config.dropout)
         self.cross = CrossNetwork(
             width, width + attended, layers=config.cross_layers, rank=config.cross_rank
@@ -92,14 +97,16 @@ class Ranker(nn.Module):
         mask = torch.where(inputs["history_gaps"] > 0, 0.0, -math.inf)
         user = self._user(inputs, self.attention.mean(projected, mask))
         rate_logits = self.heads.user_rates(inputs["user_rates"])
-        return user, self.cross.user_side(user), projected, mask, rate_logits
+        values = [inputs[name] for name in HISTORY_VALUES]
+        return user, self.cross.user_side(user), projected, mask, rate_logits, *values
 
     def item_side(self, state: State, inputs: Inputs) -> Tensor:
         """Return outputs (batch, n, tasks) of item inputs (batch, n, ...)."""
-        user, crossed_user, projected, mask, rate_logits = state
+        user, crossed_user, projected, mask, rate_logits, *values = state
         item = self._item(inputs)
         attended = self.attention.item_side(projected, mask, item)
-        items = self._items(inputs, item, attended)
+        matches = self.matches.by_candidate(values, mask, [inputs[name] for name in ITEM_VALUES])
+        items = self._items(inputs, item, matches, attended)
         features = self.mixture(self.cross.item_side(user, crossed_user, items))
         outputs: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
         return outputs
@@ -115,12 +122,13 @@ class Ranker(nn.Module):
         """Return what all tasks see of pairs, (batch, width)."""
         is_event = inputs["history_gaps"] > 0
         owners, places = is_event.nonzero(as_tuple=True)
-        events = self._projected(
-            [inputs[f"history_{name}"][owners, places] for name in HISTORY_COLUMNS]
-        )
+        history = [inputs[f"history_{name}"][owners, places] for name in HISTORY_COLUMNS]
+        events = self._projected(history)
         user = self._user(inputs, self.attention.means(events, owners, len(is_event)))
         item = self._item(inputs)
-        items = self._items(inputs, item, self.attention.pairs(events, owners, item))
+        values = [inputs[name] for name in ITEM_VALUES]
+        matches = self.matches.pairs(history[:2], owners, values)
+        items = self._items(inputs, item, matches, self.attention.pairs(events, owners, item))
         crossed = self.cross.item_side(user, self.cross.user_side(user), items.unsqueeze(1))
         return crossed.squeeze(1)
 
@@ -162,9 +170,10 @@ class Ranker(nn.Module):
         )
         return embedded
 
-    def _items(self, inputs: Inputs, item: Tensor, attended: Tensor) -> Tensor:
-        numbers = torch.cat([inputs[name] for name in ITEM_NUMBERS], dim=-1)
-        parts = [item, inputs["item_age"], inputs["item_rates"], self.item_numbers(numbers)]
+    def _items(self, inputs: Inputs, item: Tensor, matches: Tensor, attended: Tensor) -> Tensor:
+        numbers = torch.cat([*(inputs[name] for name in ITEM_NUMBERS), matches], dim=-1)
+        parts = [item, inputs["item_age"], inputs["item_rates"], matches]
+        parts.append(self.item_numbers(numbers))
         known = torch.cat(parts, dim=-1)
         return torch.cat([self.item_projection(known), attended], dim=-1)
 

@@ -80,7 +80,7 @@ class Log:
             clicks.append(rng.random(self.events) < np.where(is_liked[shown], *CLICK_CHANCES))
         user = np.repeat(np.arange(self.users), self.events)
         order = np.tile(np.arange(self.events), self.users)
-        held_out = self.events // 10
+        held_out = max(self.events // 10, 1)
         sizes = (self.events - 2 * held_out, held_out, held_out)
         return pa.table(
             {

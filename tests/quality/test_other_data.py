@@ -55,6 +55,7 @@ IMPRESSIONS = {
         8,
     ),
     "sparse, 40 k items": (Log(users=600, items=40_000, events=30, topics=200), 8),
+    "five events a user": (Log(users=1200, items=200, events=5), 8),
 }
 """Each with epochs that suffice; nothing but the user's taste tells what is clicked."""
 
