@@ -24,18 +24,25 @@ class WallClock:
 
 
 class DatasetClock:
-    """The end of the data, and on from there since `started_ms` of the wall clock.
+    """The end of the data, and on from there since the store was filled with it.
 
-    It does not stop with the service, so that events never come before earlier ones.
+    It does not stop with the service, so that events never come before earlier ones. The store
+    is asked each time: it may be filled from newer data while the clock is in use.
+
+    Args:
+        store: knows when it was filled from which data.
+        unfilled: for a store that never was.
     """
 
-    def __init__(self, data_end_ms: int, started_ms: int) -> None:
-        self._offset_ms = data_end_ms - started_ms
+    def __init__(self, store: Store, unfilled: Filled) -> None:
+        self._store = store
+        self._unfilled = unfilled
         self._wall = WallClock()
 
     def now_ms(self) -> int:
         """Return the wall clock's time, shifted."""
-        return self._wall.now_ms() + self._offset_ms
+        filled = Filled.of(self._store) or self._unfilled
+        return filled.now_ms(self._wall.now_ms())
 
 
 class FixedClock:
@@ -60,5 +67,4 @@ def open_clock(kind: Literal["wall", "dataset"], store: Store, *, data_end_ms: i
     """
     if kind == "wall":
         return WallClock()
-    filled = Filled.of(store) or Filled.just("", data_end_ms)
-    return DatasetClock(filled.data_end_ms, filled.wall_ms)
+    return DatasetClock(store, Filled.just("", data_end_ms))

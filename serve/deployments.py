@@ -22,6 +22,7 @@ from serve.local import LocalStages
 from serve.logs import open_log
 from serve.metrics import Metrics
 from serve.pipeline import RESERVED
+from serve.preparation import fill_store
 from serve.progress import Progress, advance
 from serve.readiness import log_ready
 from serve.remote import PlacedStages, RemoteGroup
@@ -33,6 +34,7 @@ from serve.versions.coordinator import Coordinator
 from serve.versions.follower import SYNC_S, Follower
 from serve.versions.lineup import Lineup
 from serve.versions.orders import Orders, Report
+from serve.versions.refill import Refill
 from serve.versions.watch import RegistryWatch, UnreachableError
 from serve.warming import warm
 
@@ -214,8 +216,11 @@ class VersionsReplica:
 
     def __init__(self, setup: ReplicaSetup) -> None:
         settings = setup.settings
+        self.settings = settings
         self.coordinator = Coordinator(settings.serve.rollout, setup.bundle_id)
-        self.watch = RegistryWatch(Storage(settings.storage.root, settings.recommender))
+        self.storage = Storage(settings.storage.root, settings.recommender)
+        self.watch = RegistryWatch(self.storage)
+        self.refill = Refill(self.coordinator, self._fill)
         self.interval_s = settings.serve.rollout.interval / 1000
         self.task = asyncio.ensure_future(self._watch())
 
@@ -228,6 +233,9 @@ class VersionsReplica:
         if self.task.done():
             self.task.result()
 
+    def _fill(self, bundle_id: str) -> int:
+        return fill_store(self.settings, self.storage.fetch(f"{BUNDLES}/{bundle_id}"))
+
     async def _watch(self) -> None:
         while True:
             try:
@@ -236,4 +244,5 @@ class VersionsReplica:
                     await asyncio.to_thread(self.watch.refuse, bundle_id, reason)
             except UnreachableError as error:
                 self.coordinator.lose_sight(str(error))
+            self.refill.step()
             await asyncio.sleep(self.interval_s)

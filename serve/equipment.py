@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cluster.storage import Storage
+from features.stores.layouts import Layouts
 from features.stores.recorder import Recorder
 from models.bundle import Bundle
 from serve.caches.answers import AnswerCache
@@ -77,7 +78,7 @@ class Equipment:
         kind = self.settings.serve.clock if schema.has_time else "wall"
         return UserSource(
             store,
-            Recorder(schema, self.settings.serve.store.max_positives),
+            Recorder(schema, self.settings.serve.store.max_positives, Layouts(store)),
             open_clock(kind, store, data_end_ms=self.bundle.manifest["data_end_ms"]),
         )
 

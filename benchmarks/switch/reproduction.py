@@ -39,7 +39,7 @@ class Reproduction:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self._storage = Storage(settings.storage.root, settings.recommender)
-        self._shared = Shared(settings)
+        self.shared = Shared(settings)
         self._opened: dict[str, Equipment] = {}
 
     def is_exact(self, kept: Kept, bundle_id: str | None = None) -> bool:
@@ -77,7 +77,7 @@ class Reproduction:
     def _equipment(self, bundle_id: str) -> Equipment:
         if bundle_id not in self._opened:
             folder = self._storage.fetch(f"{BUNDLES}/{bundle_id}")
-            self._opened[bundle_id] = Equipment.open(self.settings, folder, self._shared)
+            self._opened[bundle_id] = Equipment.open(self.settings, folder, self.shared)
         return self._opened[bundle_id]
 
     def _instant_ms(self, equipment: Equipment, wall_ms: int) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.storage import content_hash
 from features.rates import bucket_of, label_sums
 from features.schema import Schema
+from features.stores.layouts import Layouts, layout_of
 from features.stores.record import Record, UserEvent
 
 MAX_RECENT = 64
@@ -23,16 +23,20 @@ class Recorder:
     Args:
         schema: tells the tasks, the positive one and the update interval.
         max_positives: items kept of a user's positive history.
+        layouts: tell the rules of other schemas' records; None knows no others.
     """
 
-    def __init__(self, schema: Schema, max_positives: int = 2_000) -> None:
+    def __init__(
+        self, schema: Schema, max_positives: int = 2_000, layouts: Layouts | None = None
+    ) -> None:
         self.schema = schema
         self.max_positives = max(max_positives, schema.history_length)
         self.tasks = [task.name for task in schema.tasks]
         self._kinds: list[str] = [task.kind for task in schema.tasks]
         self._positive = schema.task_index(schema.positive)
-        rules = [self.tasks, self._kinds, schema.positive, schema.interval_ms, schema.utc_offset_ms]
-        self.layout = content_hash(rules)
+        self.layout = layout_of(schema)
+        self._layouts = layouts
+        self._others: dict[str, Recorder] = {}
 
     def empty(self, attributes: Mapping[str, Any] | None = None) -> Record:
         """Return the record of a user without events."""
@@ -45,11 +49,13 @@ class Recorder:
 
         An event with the id of a recent event, or with the item and instant of a recent event or
         of a kept positive, is that event again: labels that were unknown are filled in, nothing
-        is counted twice.
+        is counted twice. A record of other rules that holds more than its recent events goes on
+        by those rules, where they are known, until it is filled by these: nothing is lost.
         """
         record = self._current(record)
+        rules = self._rules(record)
         for event in events:
-            self._append(record, event)
+            rules._append(record, event)
         return record
 
     def filled(
@@ -80,25 +86,66 @@ class Recorder:
         return record
 
     def refilled(self, fresh: Record, old: Record | None, data_end_ms: int) -> Record:
-        """Return a filled record with what the old one heard live after the data ended."""
-        heard = old.recent if old is not None else []
-        return self.appended(fresh, [e for e in heard if e.timestamp_ms > data_end_ms])
+        """Return a filled record with what the old one heard live after the data ended.
+
+        Events that the old one holds no more count no more, but for positives of the same rules,
+        which stay in the history.
+        """
+        if old is None:
+            return fresh.copy()
+        later = [event for event in old.recent if event.timestamp_ms > data_end_ms]
+        record = self.appended(fresh, later)
+        if old.layout == self.layout:
+            begin = bisect_right(old.item_ms, data_end_ms)
+            kept = zip(old.item_ids[begin:], old.item_ms[begin:], strict=True)
+            for event in (UserEvent(item_id, instant, {}) for item_id, instant in kept):
+                if not _is_kept(record, event):
+                    self._remember(record, event)
+        return record
 
     def counts(self, record: Record, now_ms: int) -> npt.NDArray[np.float32]:
-        """Return a user's counts as of the update interval of `now_ms`: (1 + tasks,)."""
-        if record.layout != self.layout:
-            record = self._current(record)
+        """Return a user's counts as of the update interval of `now_ms`: (1 + tasks,).
+
+        Of a record of other rules, what they do not count is 0.
+        """
+        if record.layout == self.layout:
+            return self._own_counts(record, now_ms)
+        record = self._current(record)
+        rules = self._rules(record)
+        places = {(task, kind): i for i, (task, kind) in enumerate(rules._counted(), 1)}
+        counts = np.append(rules._own_counts(record, now_ms), np.float32(0))
+        return counts[[0, *(places.get(pair, -1) for pair in self._counted())]]
+
+    def _own_counts(self, record: Record, now_ms: int) -> npt.NDArray[np.float32]:
         counts = np.asarray(record.totals)
         if self._bucket(now_ms) > record.bucket:
             counts = counts + np.asarray(record.pending)
         return counts.astype(np.float32)
 
+    def _counted(self) -> Iterable[tuple[str, str]]:
+        return zip(self.tasks, self._kinds, strict=True)
+
     def _current(self, record: Record | None) -> Record:
+        """Return a record of one's own layout, or of another one if that holds more."""
         if record is None:
             return self.empty()
-        if record.layout == self.layout:
+        is_whole = record.filled is None and len(record.recent) < MAX_RECENT
+        if record.layout == self.layout or not (is_whole or self._other(record.layout) is None):
             return record.copy()
         return self.appended(self.empty(record.attributes), record.recent)
+
+    def _rules(self, record: Record) -> "Recorder":
+        """Return what a record that is current goes by."""
+        other = None if record.layout == self.layout else self._other(record.layout)
+        return other or self
+
+    def _other(self, layout: str) -> "Recorder | None":
+        """Return the recorder of another layout, where its rules are known."""
+        if layout not in self._others and self._layouts is not None:
+            schema = self._layouts.find(layout, self.schema)
+            if schema is not None:
+                self._others[layout] = Recorder(schema, self.max_positives)
+        return self._others.get(layout)
 
     def _append(self, record: Record, event: UserEvent) -> None:
         labels = {task: event.labels[task] for task in self.tasks if task in event.labels}

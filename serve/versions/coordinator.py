@@ -7,7 +7,9 @@ from typing import Any
 
 from retrieval.registry import Standing
 from serve.versions.alarms import alarm, unfit
+from serve.versions.challenge import Challenge
 from serve.versions.config import RolloutConfig
+from serve.versions.failures import Failures
 from serve.versions.orders import Orders, Report
 from serve.versions.roster import Roster
 from serve.versions.sighting import Sighting
@@ -17,8 +19,6 @@ SETTLE_S = 3.0
 """Replicas that outlived another coordinator have told by then what they answer from."""
 LINGER_S = 20.0
 """Requests for a bundle that is not to be used any more have ended by then."""
-RETRY_S = 60.0
-"""A bundle that could not be opened is tried again after so long."""
 logger = logging.getLogger("ray.serve")
 
 
@@ -26,9 +26,10 @@ class Coordinator:
     """Knows no Ray: it is told what replicas report and what the registry says.
 
     A bundle takes over in two phases: every replica opens it beside the champion and warms it up,
-    and gateways let it answer their latest requests, unseen; then all are told to answer from it.
-    Whoever fails on it stops it, and for a while after it took over an alarm brings the champion
-    before it back. A challenger that raises an alarm is stopped.
+    the online store is filled for it, and gateways let it answer their latest requests, unseen;
+    then all are told to answer from it. Whoever fails on it stops it, and for a while after it
+    took over an alarm brings the champion before it back. A challenger that raises an alarm is
+    stopped.
 
     Args:
         config: the limits.
@@ -44,7 +45,6 @@ class Coordinator:
         self.previous: str | None = None
         """Champion before this one, while it may come back."""
         self.incoming: str | None = None
-        self.challenger: str | None = None
         self.refusals: dict[str, str] = {}
         """Why bundles were taken back, of which the registry is to be told."""
         self._deployed = deployed
@@ -54,11 +54,12 @@ class Coordinator:
         self._sighting: Sighting | None = None
         self._trouble: str | None = None
         self._roster = Roster()
-        self._failed: dict[str, tuple[str, float]] = {}
+        self._failures = Failures()
         self._needed_until_s: dict[str, float] = {}
         self._proven: set[str] = set()
+        self._filled: str | None = None
         self._tallies: dict[str, Tally] = {}
-        self._compared: str | None = None
+        self._challenge = Challenge(config, self._roster, self._tallies)
 
     def sync(self, report: Report) -> Orders | None:
         """Hear a replica and tell it what to do; None while that is not known."""
@@ -72,12 +73,12 @@ class Coordinator:
         wanted = self._wanted()
         for bundle_id in wanted:
             self._needed_until_s[bundle_id] = now_s + LINGER_S
-        incoming, challenger = self.incoming, self.challenger
+        incoming, challenge = self.incoming, self._challenge
         return Orders(
             self.champion,
             wanted,
-            on_trial=incoming if incoming and self._roster.all_hold(incoming) else None,
-            challenger=challenger if challenger and self._is_compared(challenger) else None,
+            on_trial=incoming if incoming and self._is_ready(incoming) else None,
+            challenger=challenge.bundle if challenge.is_on else None,
             kept=tuple(i for i, until_s in self._needed_until_s.items() if until_s > now_s),
             status=self.status(),
         )
@@ -97,22 +98,52 @@ class Coordinator:
             logger.warning("the registry cannot be read: %s", reason)
         self._trouble = reason
 
+    @property
+    def unfilled(self) -> str | None:
+        """The bundle for which the online store is to be filled next.
+
+        The incoming one when every replica holds it, as nothing is filled for what cannot be
+        opened; the champion after another one was taken back or did not take over.
+        """
+        due = self.incoming or self.champion
+        if due is None or due == self._filled:
+            return None
+        if due == self.incoming and (due in self._proven or not self._roster.all_hold(due)):
+            return None
+        return due
+
+    def begin_filling(self) -> None:
+        """Hear that the store is being filled: until that has ended it is filled for nobody."""
+        self._filled = None
+
+    def note_filled(self, bundle_id: str, trouble: str | None = None) -> None:
+        """Hear that the store was filled for a bundle, or what came in the way."""
+        now_s = self._clock()
+        if trouble is not None:
+            logger.warning("the online store is not filled for bundle %s: %s", bundle_id, trouble)
+        if trouble is not None and bundle_id == self.incoming:
+            self._failures.note(bundle_id, trouble, now_s)
+        else:
+            self._filled = bundle_id
+        self._advance(now_s)
+
     def status(self) -> dict[str, Any]:
         """Return what a person who asks is told."""
         return {
             "champion": self.champion,
             "previous": self.previous,
             "incoming": self.incoming,
-            "challenger": self._compared_with_champion(),
+            "challenger": self._challenge.status(self.champion),
             "refused": dict(self._refused()),
             "replicas": len(self._roster.reports),
             "held": self._roster.num_holding(),
+            "filled": self._filled,
             "registry": self._trouble or "ok",
         }
 
     def _wanted(self) -> tuple[str, ...]:
         """Return what every replica is to hold, the most urgent first."""
-        all_of_them = (self.champion, self.previous, self.incoming, self.challenger)
+        all_of_them = (self.champion, self.previous, self.incoming, self._challenge.bundle)
         return tuple(dict.fromkeys(i for i in all_of_them if i is not None))
 
     def _advance(self, now_s: float) -> None:
@@ -121,21 +152,23 @@ class Coordinator:
         if self.champion is None and now_s - self._started_s >= SETTLE_S:
             self.champion = self._roster.answering() or self._deployed
             self._proven.add(self.champion)
+            self._filled = self.champion
         if self.champion is None or self._sighting is None:
             return
         self._note_failures(now_s)
         self._choose(self._sighting.standing)
         self._take_over(now_s)
         self._watch(now_s)
-        self._compare()
+        reason = self._challenge.step(self.champion)
+        if reason is not None and self._challenge.bundle is not None:
+            self._refuse(self._challenge.bundle, reason)
+            self._challenge.choose(None)
 
     def _note_failures(self, now_s: float) -> None:
-        for bundle_id, (_, failed_s) in list(self._failed.items()):
-            if now_s - failed_s > RETRY_S:
-                del self._failed[bundle_id]
+        self._failures.forget(now_s)
         for bundle_id, reason in self._roster.failures():
             if bundle_id in self._wanted():
-                self._failed.setdefault(bundle_id, (reason, now_s))
+                self._failures.note(bundle_id, reason, now_s)
 
     def _choose(self, standing: Standing) -> None:
         """Prepare what the registry names unless there is something against it."""
@@ -150,13 +183,12 @@ class Coordinator:
             logger.warning("bundle %s does not take over: %s", self.incoming, reason)
         if incoming is not None and incoming != self.incoming:
             logger.warning("bundle %s is prepared to take over", incoming)
-        if challenger != self.challenger:
-            logger.warning("the challenger is bundle %s", challenger)
-        self.incoming, self.challenger = incoming, challenger
+        self.incoming = incoming
+        self._challenge.choose(challenger)
 
     def _take_over(self, now_s: float) -> None:
-        """Let the incoming bundle answer, when it is held everywhere and has stood its trial."""
-        if self.incoming is None or not self._roster.all_hold(self.incoming):
+        """Let the incoming bundle answer, when it is ready and has stood its trial."""
+        if self.incoming is None or not self._is_ready(self.incoming):
             return
         if self.incoming not in self._proven:
             trials = self._roster.trials(self.incoming)
@@ -172,12 +204,7 @@ class Coordinator:
 
     def _stands(self, bundle_id: str, trial: Tally) -> bool:
         """Tell whether a bundle may take over after a trial, which is logged."""
-        overlap = "none" if trial.overlap is None else f"{trial.overlap:.2f}"
-        logger.warning(
-            "bundle %s answered %.0f live requests unseen: %.0f with faults, %.0f empty, "
-            "%.1f ms in the stages, overlap with what was shown: %s",
-            *(bundle_id, trial.answers, trial.faults, trial.empties, trial.mean_ms, overlap),
-        )
+        logger.warning("bundle %s tried on live requests, unseen: %s", bundle_id, trial)
         reason = unfit(self.config, trial)
         if reason is not None:
             self._refuse(bundle_id, f"on trial: {reason}")
@@ -196,22 +223,13 @@ class Coordinator:
         elif now_s - self._switched_s >= self.config.watch / 1000:
             self.previous = None
 
-    def _compare(self) -> None:
-        """Count anew for a challenger that all replicas hold, and stop it if there is an alarm."""
-        if self.champion is None or self.challenger is None:
-            self._compared = None
-            return
-        if self._compared != self.challenger and self._roster.all_hold(self.challenger):
-            self._compared = self.challenger
-            self._tallies |= {self.champion: Tally(), self.challenger: Tally()}
-        own, other = (self._tallies.get(i, Tally()) for i in (self.challenger, self.champion))
-        reason = alarm(self.config, own, other)
-        if reason is not None:
-            self._refuse(self.challenger, reason)
-            self.challenger = self._compared = None
+    def _is_ready(self, bundle_id: str) -> bool:
+        """Tell whether a bundle may be tried: all hold it, and the store is filled for it.
 
-    def _is_compared(self, bundle_id: str) -> bool:
-        return bundle_id == self._compared and self._roster.all_hold(bundle_id)
+        One that was champion before takes over at once, and the store is filled after it.
+        """
+        is_filled = bundle_id == self._filled or bundle_id in self._proven
+        return is_filled and self._roster.all_hold(bundle_id)
 
     def _refuse(self, bundle_id: str, reason: str) -> None:
         logger.warning("bundle %s is taken back: %s", bundle_id, reason)
@@ -224,22 +242,5 @@ class Coordinator:
         if self._sighting is not None:
             yield from self._sighting.standing.refused.items()
             yield from self._sighting.unsound.items()
-        for bundle_id, (reason, _) in self._failed.items():
-            yield bundle_id, reason
+        yield from self._failures.reasons()
         yield from self.refusals.items()
-
-    def _compared_with_champion(self) -> dict[str, Any] | None:
-        """Return how the challenger does."""
-        if self.challenger is None:
-            return None
-        own, other = (self._tallies.get(i or "", Tally()) for i in (self.challenger, self.champion))
-        return {
-            "bundle": self.challenger,
-            "mode": self.config.mode,
-            "is_held": self._is_compared(self.challenger),
-            "answers": round(own.answers),
-            "fault_share": round(own.fault_share, 4),
-            "mean_ms": [round(own.mean_ms, 2), round(other.mean_ms, 2)],
-            "overlap": None if own.overlap is None else round(own.overlap, 3),
-            "drift": {task: round(psi, 3) for task, psi in own.drift(other).items()},
-        }

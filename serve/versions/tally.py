@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +111,22 @@ class Tally:
         """Return the population stability index of each task that both predict."""
         both = self.predictions.keys() & other.predictions.keys()
         return {task: psi(self.predictions[task], other.predictions[task]) for task in sorted(both)}
+
+    def beside(self, other: "Tally") -> dict[str, Any]:
+        """Return the figures in which two bundles are compared."""
+        return {
+            "fault_share": round(self.fault_share, 4),
+            "mean_ms": [round(self.mean_ms, 2), round(other.mean_ms, 2)],
+            "overlap": None if self.overlap is None else round(self.overlap, 3),
+            "drift": {task: round(psi, 3) for task, psi in self.drift(other).items()},
+        }
+
+    def __str__(self) -> str:
+        overlap = "none" if self.overlap is None else f"{self.overlap:.2f}"
+        return (
+            f"{self.answers:.0f} answers, {self.faults:.0f} with faults, {self.empties:.0f} empty, "
+            f"{self.mean_ms:.1f} ms in the stages, overlap with what was shown: {overlap}"
+        )
 
     def _note_predictions(self, answer: Answer) -> None:
         values: dict[str, list[float]] = {}

@@ -11,7 +11,7 @@ from cluster.storage import Storage
 from cluster.tracking import DATABASE
 from models.bundle import Bundle, verify_content
 from retrieval.registry import BUNDLES, Registry, Standing
-from serve.versions.coordinator import RETRY_S
+from serve.versions.failures import RETRY_S
 from serve.versions.sighting import Sighting
 
 logger = logging.getLogger("ray.serve")

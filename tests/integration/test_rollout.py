@@ -11,7 +11,7 @@ from cluster.errors import InputError
 from cluster.storage import Storage
 from retrieval.publish import publish
 from retrieval.registry import CHALLENGER, CHAMPION, Registry
-from serve.versions.coordinator import RETRY_S
+from serve.versions.failures import RETRY_S
 from serve.versions.watch import RegistryWatch, UnreachableError
 from tests.conftest import ROOT
 from tests.toy_recommender import NAME, toy_recommender, toy_settings

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from benchmarks.kills.processes import command_line, descendants, kill
 from benchmarks.switch.reproduction import Kept, Reproduction
 from cluster.config import load
 from cluster.ports import free_port
-from cluster.storage import Storage
+from cluster.storage import MANIFEST, Storage
 from retrieval.registry import CHALLENGER, Registry
 from serve.client import ServiceProcess, serve_command
 from serve.config import ServeSettings
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.integration
 CLIENTS = 3
 ENOUGH = 15
 CHECKED = 40
+NEWCOMER, LIKE = "1000000", "7"
 PATIENCE_S = 180.0
 # The two rankers are not to be told apart by an alarm.
 ROLLOUT = ("serve.rollout.mode=canary", "serve.rollout.share=0.3", "serve.rollout.max_drift=100")
@@ -140,11 +142,16 @@ def test_a_published_bundle_takes_over_under_load(
         if others:
             registry.promote(registry.version_of(others[0]))
         else:
+            prepare_a_newcomer(root)
             succeed("retrieval", ["--set", f"storage.root={root}"])
         new = str(registry.bundle_of("champion"))
         wait_until_answering(service, new)
         clients.wait_for_answers()
     assert not clients.failures
+    newcomer, known = (reproduction.shared.store.read(user_id) for user_id in (NEWCOMER, LIKE))
+    assert newcomer is not None, "only newer data knows of them"
+    assert known is not None
+    assert newcomer.item_ids == known.item_ids
     assert {one.answer["degraded"] for one in clients.kept} == {None}
     assert set(clients.bundles) == {old, new}
     last_old = max(place for place, bundle in enumerate(clients.bundles) if bundle == old)
@@ -195,6 +202,17 @@ def test_the_coordinator_s_death_harms_nobody(service: ServiceProcess, registry:
         clients.wait_for_answers()
     assert not clients.failures
     assert {one.answer["degraded"] for one in clients.kept} == {None}
+
+
+def prepare_a_newcomer(root: Path) -> None:
+    """Let newer prepared data have one user more, who did what another one did."""
+    tables = root / "tiny" / "tables"
+    events = pl.read_parquet(tables / "events" / "*.parquet")
+    theirs = events.filter(pl.col("user_id") == int(LIKE))
+    newcomer = theirs.with_columns(user_id=pl.lit(int(NEWCOMER), events["user_id"].dtype))
+    newcomer.write_parquet(tables / "events" / "part-99999.parquet")
+    manifest = json.loads((tables / MANIFEST).read_text())
+    (tables / MANIFEST).write_text(json.dumps({**manifest, "id": "newer"}))
 
 
 def coordinators(service: ServiceProcess) -> set[int]:

@@ -11,11 +11,11 @@ import pytest
 from cluster.errors import InputError
 from cluster.storage import MANIFEST, Storage, content_hash
 from features.examples import Examples
-from features.stores.fill import fill
+from features.stores.fill import TABLES, Filling, fill
 from features.stores.filled import Filled
 from features.stores.memory import MemoryStore
 from features.stores.record import Record, UserEvent
-from features.stores.recorder import Recorder
+from features.stores.recorder import MAX_RECENT, Recorder
 from features.stores.store import Change
 from tests.in_process import TableAdapter, prepare_here
 
@@ -46,7 +46,7 @@ def prepare(root: Path, *rows: tuple[int, int, int, bool | None]) -> Examples:
     split = {"validation": "3d", "test": "1d"}
     examples = prepare_here(root, adapter, {"split": split, "min_count": 1})
     manifest = {**examples.manifest, "id": content_hash(rows)}
-    (examples.folder / MANIFEST).write_text(json.dumps(manifest))
+    (root / "toy" / TABLES / MANIFEST).write_text(json.dumps(manifest))
     return examples
 
 
@@ -140,6 +140,77 @@ def test_a_fill_that_is_cut_short_starts_again(storage: Storage, recorder: Recor
     whole._users = store._users
     assert fill(whole, storage, recorder) == 3
     assert recorder.counts(read(whole, "1"), 4 * DAY).tolist() == [3, 2]
+
+
+def test_what_a_fill_by_other_rules_left_half_done_is_made_good(
+    storage: Storage, recorder: Recorder
+) -> None:
+    class Cut(MemoryStore):
+        is_cut = False
+
+        def update(self, changes: Mapping[str, Change]) -> None:
+            super().update(changes)
+            if self.is_cut:
+                raise KeyboardInterrupt
+
+    store = Cut()
+    fill(store, storage, recorder)
+    store.is_cut = True
+    hourly = Recorder(recorder.schema.model_copy(update={"interval_ms": DAY // 24}))
+    with pytest.raises(KeyboardInterrupt):
+        fill(store, storage, hourly)
+    assert read(store, "1").layout == hourly.layout
+    store.is_cut = False
+    assert fill(store, storage, recorder) == 3
+    assert read(store, "1").layout == recorder.layout
+
+
+def test_data_that_is_replaced_while_it_is_read_fills_nothing(
+    tmp_path: Path, storage: Storage, recorder: Recorder
+) -> None:
+    store = MemoryStore()
+    filling = Filling(store, storage, recorder)
+    prepare(tmp_path, *PAST, (3, 10, 6, True))
+    with pytest.raises(FileNotFoundError):
+        filling.run()
+    assert Filled.of(store) is None
+    assert store.read("1") is None
+
+
+def test_a_history_longer_than_the_recent_events_outlasts_a_refill(
+    tmp_path: Path, storage: Storage, recorder: Recorder
+) -> None:
+    store = MemoryStore()
+    fill(store, storage, recorder)
+    num_liked = MAX_RECENT + 10
+    for number in range(num_liked):
+        store.update({"1": click(recorder, str(number), 7 + number / 1000)})
+    prepare(tmp_path, *PAST, (1, 11, 5, True))
+    fill(store, storage, recorder)
+    liked = [str(number) for number in range(num_liked)]
+    assert read(store, "1").item_ids == ["10", "12", "11", *liked]
+
+
+def test_the_data_s_time_goes_on_and_never_back(
+    tmp_path: Path, storage: Storage, recorder: Recorder
+) -> None:
+    store = MemoryStore()
+    fill(store, storage, recorder)
+    first = Filled.of(store)
+    assert first is not None
+    assert first.now_ms(first.wall_ms + 60_000) == 4 * DAY + 60_000
+    prepare(tmp_path, *PAST, (3, 10, 2, True))
+    fill(store, storage, recorder)
+    second = Filled.of(store)
+    assert second is not None
+    assert second.source != first.source
+    assert second.now_ms(0) == first.now_ms(0), "the data ends where it ended"
+    prepare(tmp_path, *PAST, (3, 10, 6, True))
+    fill(store, storage, recorder)
+    third = Filled.of(store)
+    assert third is not None
+    assert third.data_end_ms == 6 * DAY
+    assert third.wall_ms >= first.wall_ms
 
 
 def test_data_without_a_column_of_the_bundles_tasks_is_refused(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cluster.errors import InputError
 from features.config import TaskConfig
 from features.schema import RateEntity, Schema
+from features.stores.layouts import Layouts
 from features.stores.lmdb import LmdbStore
 from features.stores.memory import MemoryStore
 from features.stores.record import Record, UserEvent
@@ -278,6 +279,58 @@ def test_a_record_of_other_rules_is_rebuilt_from_its_live_events() -> None:
     record.attributes["country"] = "SE"
     assert other.counts(record, HOUR).tolist() == [1, 1]
     assert other.appended(record, []).attributes == {"country": "SE"}
+
+
+@pytest.fixture
+def clicks_only(store: Store) -> Recorder:
+    """Counts clicks by the day, and knows the rules of whoever stated them."""
+    rules = {"tasks": (SCHEMA.tasks[0],), "base_rates": (0.2,), "interval_ms": 24 * HOUR}
+    return Recorder(SCHEMA.model_copy(update=rules), max_positives=5, layouts=Layouts(store))
+
+
+def data_of(recorder: Recorder, num_events: int) -> Record:
+    """Return a user's record after an event each hour, filled from data."""
+    empty = recorder.empty()
+    empty.filled = "data"
+    hours = HOUR * np.arange(num_events, dtype=np.int64)
+    labels = np.ones((num_events, len(recorder.tasks)), np.float32)
+    return recorder.filled(empty, [str(i) for i in range(num_events)], hours, labels)
+
+
+def test_events_that_come_by_other_rules_keep_what_the_data_told(
+    store: Store, clicks_only: Recorder
+) -> None:
+    Layouts(store).state(SCHEMA)
+    filled = data_of(RECORDER, 5)
+    record = clicks_only.appended(filled, [event("late", 5 * HOUR, click=1)])
+    assert record.layout == RECORDER.layout
+    assert record == RECORDER.appended(filled, [event("late", 5 * HOUR, click=1)])
+    assert record.filled == "data"
+
+
+def test_counts_that_both_rules_have_are_read_by_either(
+    store: Store, clicks_only: Recorder
+) -> None:
+    Layouts(store).state(SCHEMA)
+    Layouts(store).state(clicks_only.schema)
+    assert clicks_only.counts(data_of(RECORDER, 5), 5 * HOUR).tolist() == [5, 5]
+    both = Recorder(SCHEMA, layouts=Layouts(store))
+    assert both.counts(data_of(clicks_only, 5), 25 * HOUR).tolist() == [5, 5, 0]
+
+
+def test_a_record_of_rules_that_nobody_stated_is_rebuilt(clicks_only: Recorder) -> None:
+    record = clicks_only.appended(data_of(RECORDER, 5), [event("late", 5 * HOUR, click=1)])
+    assert (record.layout, record.item_ids) == (clicks_only.layout, ["late"])
+
+
+def test_a_user_known_from_live_events_changes_to_other_rules_with_all_of_them(
+    store: Store, clicks_only: Recorder
+) -> None:
+    Layouts(store).state(SCHEMA)
+    record = RECORDER.appended(None, [event("a", 5, click=1, watch_time=3)])
+    record = clicks_only.appended(record, [event("b", 6, click=1)])
+    assert (record.layout, record.item_ids) == (clicks_only.layout, ["a", "b"])
+    assert clicks_only.counts(record, 25 * HOUR).tolist() == [2, 2]
 
 
 events_lists = st.lists(

@@ -8,10 +8,10 @@ from retrieval.registry import Standing
 from serve.versions.config import RolloutConfig
 from serve.versions.coordinator import (
     LINGER_S,
-    RETRY_S,
     SETTLE_S,
     Coordinator,
 )
+from serve.versions.failures import RETRY_S
 from serve.versions.orders import Orders, Report
 from serve.versions.roster import LEASE_S
 from serve.versions.sighting import Sighting
@@ -47,6 +47,8 @@ class Fleet:
         self.trials: dict[str, dict[str, Tally]] = {name: {} for name in self.champions}
         self.trial: Tally | None = Tally()
         """What becomes of the requests on which a bundle is tried; None never ends it."""
+        self.fills: list[str] = []
+        self.does_fill = True
         self.clock.now_s += SETTLE_S
         self.see("old")
         self.sync()
@@ -64,6 +66,8 @@ class Fleet:
         """
         told = {}
         counted = answers or {}
+        if self.does_fill:
+            self.fill()
         for name, held in self.held.items():
             champion, trials = self.champions.get(name), self.trials.get(name, {})
             orders = self.coordinator.sync(
@@ -77,7 +81,15 @@ class Fleet:
 
     def settle(self) -> dict[str, Orders]:
         """Let every replica report until nothing moves."""
-        return [self.sync() for _ in range(5)][-1]
+        return [self.sync() for _ in range(6)][-1]
+
+    def fill(self) -> None:
+        """Fill the online store for whichever bundle that is due for."""
+        bundle_id = self.coordinator.unfilled
+        if bundle_id is not None:
+            self.coordinator.begin_filling()
+            self.fills.append(bundle_id)
+            self.coordinator.note_filled(bundle_id)
 
     def open(self, bundle_id: str, *names: str) -> None:
         """Let replicas open a bundle."""
@@ -131,6 +143,61 @@ def test_a_bundle_is_tried_on_live_requests_before_it_takes_over(fleet: Fleet) -
     orders = fleet.settle()
     assert fleet.answering == {"new"}
     assert orders["ranker"].on_trial is None
+
+
+def test_the_store_is_filled_once_before_a_bundle_is_tried(fleet: Fleet) -> None:
+    fleet.does_fill = False
+    fleet.see("new")
+    fleet.open("new", "gateway-1", "gateway-2")
+    fleet.settle()
+    assert fleet.coordinator.unfilled is None, "the ranker does not hold it"
+    fleet.open("new", "ranker")
+    assert fleet.settle()["ranker"].on_trial is None
+    assert fleet.coordinator.unfilled == "new"
+    fleet.does_fill = True
+    fleet.settle()
+    assert (fleet.answering, fleet.fills) == ({"new"}, ["new"])
+
+
+def test_a_replica_that_starts_during_the_filling_changes_nothing_of_it(fleet: Fleet) -> None:
+    fleet.does_fill = False
+    fleet.see("new")
+    fleet.open("new")
+    fleet.settle()
+    fleet.coordinator.begin_filling()
+    fleet.held["ranker-2"] = ()
+    fleet.sync()
+    assert fleet.coordinator.unfilled is None
+    fleet.coordinator.note_filled("new")
+    fleet.open("new", "ranker-2")
+    fleet.settle()
+    assert fleet.answering == {"new"}
+
+
+def test_a_bundle_for_which_the_store_cannot_be_filled_does_not_take_over(fleet: Fleet) -> None:
+    fleet.does_fill = False
+    fleet.see("new")
+    fleet.open("new")
+    fleet.settle()
+    fleet.coordinator.begin_filling()
+    fleet.coordinator.note_filled("new", "events have no 'like'")
+    orders = fleet.settle()["ranker"]
+    assert (fleet.answering, orders.wanted) == ({"old"}, ("old",))
+    assert orders.status["refused"] == {"new": "events have no 'like'"}
+    assert fleet.coordinator.unfilled == "old", "what was begun for the other is to be undone"
+    fleet.does_fill = True
+    fleet.clock.now_s += RETRY_S + 1
+    fleet.settle()
+    assert (fleet.answering, fleet.fills) == ({"new"}, ["old", "new"])
+
+
+def test_a_champion_that_comes_back_answers_before_the_store_is_filled_for_it(fleet: Fleet) -> None:
+    fleet.switch("new")
+    fleet.does_fill = False
+    fleet.see("old", new="rolled back by hand")
+    fleet.settle()
+    assert fleet.answering == {"old"}
+    assert fleet.coordinator.unfilled == "old"
 
 
 def test_a_bundle_that_fails_its_trial_is_taken_back(fleet: Fleet) -> None:
