@@ -70,10 +70,17 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     """
     _check(options)
     context = dict(map(_pair, options.context))
+    bundle = prepare(settings)
+    users = Users.of(settings, options.users)
+    if users.num_foreign:
+        sys.stderr.write(
+            f"{users.num_foreign:,} users of live events have no answers made: the data's ids are "
+            "integers, theirs are not\n"
+        )
     commission = Commission(
         settings,
-        prepare(settings),
-        Users.of(settings, options.users),
+        bundle,
+        users,
         num_items=options.num_items,
         context=context,
         chunk_users=options.batch_size,
@@ -176,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", required=True, metavar="DIR", help="folder for Parquet: a path or a URI")
     add("--num-items", type=int, default=NUM_ITEMS, help=f"items per user; default {NUM_ITEMS}")
-    add("--users", type=Path, metavar="FILE", help="Parquet with user_id; default all prepared")
+    add("--users", type=Path, metavar="FILE", help="Parquet with user_id; default all")
     add(
         "--context",
         action="append",

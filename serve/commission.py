@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 from pyarrow import compute, parquet
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from cluster.errors import ConfigError, InputError
 from cluster.storage import Storage, content_hash
 from features.examples import Examples
 from features.stores.filled import Filled
+from features.vocabulary import canonical_column
 from models.bundle import Bundle
 from serve.bulk import Terms
 from serve.chunks import Order
@@ -35,10 +37,16 @@ class Users:
     ids: pa.Array
     """Each once, in the data's own type."""
     identity: str
+    """Where they come from: of users who come later, an edition that was begun knows nothing."""
+    num_foreign: int = 0
+    """How many more there are whose ids are not of the data's type."""
 
     @classmethod
     def of(cls, settings: ServeSettings, path: Path | None) -> "Users":
-        """Return the users of a Parquet file, or all of the prepared data.
+        """Return the users of a Parquet file, or all.
+
+        All are those of the prepared data, in its order, and then those whom only live events
+        know, in that of their ids.
 
         Raises:
             InputError: there is no such file, column or data.
@@ -46,7 +54,16 @@ class Users:
         if path is not None:
             return cls(_ids(path), hashlib.sha256(path.read_bytes()).hexdigest())
         examples = Examples.open(Storage(settings.storage.root, settings.recommender))
-        return cls(_plain(examples.user_ids.to_arrow()), examples.manifest["id"])
+        prepared = _plain(examples.user_ids.to_arrow())
+        store = Shared(settings).store
+        try:
+            recorded = pl.Series(store.user_ids(), dtype=pl.String)
+        finally:
+            store.close()
+        live = recorded.filter(~recorded.is_in(canonical_column(examples.user_ids).implode()))
+        typed = _as_typed(live, prepared.type)
+        ids = pa.concat_arrays([prepared, typed])
+        return cls(ids, examples.manifest["id"], len(live) - len(typed))
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,15 @@ def _ids(path: Path) -> pa.Array:
     if not len(column):
         raise InputError(f"--users {path}: holds no users")
     return _plain(compute.unique(column))
+
+
+def _as_typed(user_ids: pl.Series, wanted: pa.DataType) -> pa.Array:
+    """Return canonical ids as strings or as 64-bit integers, in order, without what is neither."""
+    if pa.types.is_string(wanted):
+        return user_ids.sort().to_arrow().cast(wanted)
+    numbers = user_ids.cast(pl.Int64, strict=False)
+    is_same = (numbers.cast(pl.String) == user_ids).fill_null(value=False)
+    return numbers.filter(is_same).sort().to_arrow()
 
 
 def _plain(ids: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -4,7 +4,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,13 @@ class LmdbStore:
         """Return a digest of a user's record: 4 us for 50 items, 40 us for 2,000."""
         packed = self._get(self._users, _key(user_id))
         return b"" if packed is None else hashlib.blake2b(packed, digest_size=16).digest()
+
+    def user_ids(self) -> Iterator[str]:
+        """Yield every user with a record whose id is short enough to be the key."""
+        for keys in self._key_blocks():
+            for key in keys:
+                with suppress(UnicodeDecodeError):  # a digest
+                    yield key.decode()
 
     def update(self, changes: Mapping[str, Change]) -> None:
         """Replace the records of these users in one transaction."""
@@ -150,13 +157,15 @@ class LmdbStore:
     @contextmanager
     def _write_transaction(self) -> Iterator[Any]:
         """Open the only write transaction of all processes; the caller holds `_writing`."""
-        try:
-            transaction = self._env.begin(write=True)
-        except lmdb.MapResizedError:
-            self._resize(RESIZED_ELSEWHERE)
-            transaction = self._env.begin(write=True)
-        with transaction:
+        with self._begun() as transaction:
             yield transaction
+
+    def _begun(self) -> Any:
+        while True:  # others may go on resizing
+            try:
+                return self._env.begin(write=True)
+            except lmdb.MapResizedError:
+                self._resize(RESIZED_ELSEWHERE)
 
     @contextmanager
     def _read_transaction(self) -> Iterator[Any]:

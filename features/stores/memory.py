@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from features.stores.record import Record
 from features.stores.store import Change, Revision
@@ -26,6 +26,10 @@ class MemoryStore:
         """Return a digest of a user's record."""
         packed = self._users.get(user_id)
         return b"" if packed is None else hashlib.blake2b(packed, digest_size=16).digest()
+
+    def user_ids(self) -> Iterator[str]:
+        """Yield every user with a record."""
+        yield from list(self._users)
 
     def update(self, changes: Mapping[str, Change]) -> None:
         """Replace the records of these users."""

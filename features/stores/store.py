@@ -1,6 +1,6 @@
 """The online store: records and pre-computed answers by user, read by many, written in turn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from features.stores.record import Record
@@ -26,6 +26,13 @@ class Store(Protocol):
 
     def version(self, user_id: str) -> bytes:
         """Return what differs whenever the user's record does; empty for an unknown user."""
+        ...
+
+    def user_ids(self) -> Iterator[str]:
+        """Yield every user with a record, in no order; those who come meanwhile may be missed.
+
+        Ids of more than 510 bytes may be kept in a form that does not tell them, and are missed.
+        """
         ...
 
     def update(self, changes: Mapping[str, Change]) -> None:

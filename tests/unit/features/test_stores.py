@@ -84,6 +84,20 @@ def test_users_are_kept_apart_whatever_their_ids(store: Store) -> None:
         assert record.item_ids == [f"item of {user}"]
 
 
+def test_every_user_with_a_record_is_listed(store: Store) -> None:
+    ids = [f"user {i}" for i in range(2500)] + ["å", " ", "\U0001f600" * 100]
+    store.update({user: appending(event("i", 5, click=1)) for user in ids})
+    store.keep_answers({"answer only": b"1"})
+    assert sorted(store.user_ids()) == sorted(ids)
+
+
+def test_lmdb_lists_no_digest_for_an_id_that_is_too_long_for_a_key(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    store.update({user: appending(event("i", 5, click=1)) for user in ("x" * 600, "y")})
+    assert list(store.user_ids()) == ["y"]
+    store.close()
+
+
 def test_a_failing_change_changes_nobody(store: Store) -> None:
     def fail(_: Record | None) -> Record:
         raise RuntimeError("no")

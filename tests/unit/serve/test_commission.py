@@ -9,8 +9,12 @@ import pytest
 from pyarrow import parquet
 
 from cluster.errors import ConfigError, InputError
+from features.encoding import DAY_MS
+from features.stores.record import Record
 from serve.commission import Commission, Users
 from serve.config import ServeSettings
+from serve.shared import Shared
+from tests.in_process import TableAdapter, prepare_here
 from tests.toy_bundle import TASKS, ToyBundle
 
 USERS = Users(pa.array(["ann", "bo", "cy"]), "people")
@@ -118,6 +122,65 @@ def test_a_file_names_users_once_in_their_own_type(commission: Commission, tmp_p
     texts = users_of(commission, path, user_id=pa.array(["b", "a"], pa.large_string()))
     assert (texts.ids.to_pylist(), texts.ids.type) == (["b", "a"], pa.string())
     assert texts.identity != found.identity
+
+
+class World:
+    """Prepared data of two users, and an online store that may know more."""
+
+    def __init__(self, settings: ServeSettings, user_ids: list[Any]) -> None:
+        self.settings = settings
+        item_ids = [1, 2, 1, 2, 1]
+        instants = pa.array([day * DAY_MS for day in range(5)], pa.timestamp("ms", "UTC"))
+        columns = {"user_id": [user_ids[i % 2] for i in range(5)], "item_id": item_ids}
+        events = pa.table({**columns, "timestamp": instants, "click": [True] * 5})
+        split = {"validation": "1d", "test": "1d"}
+        adapter = TableAdapter([events])
+        prepare_here(settings.storage.root, adapter, {"split": split, "min_count": 1})
+
+    def hear_of(self, *user_ids: str) -> None:
+        """Write live events of users."""
+        store = Shared(self.settings).store
+        store.update({user_id: lambda _: Record("any") for user_id in user_ids})
+        store.close()
+
+    @property
+    def users(self) -> Users:
+        """All users."""
+        return Users.of(self.settings, None)
+
+
+def test_users_known_from_live_events_alone_follow_those_of_the_data(
+    commission: Commission,
+) -> None:
+    world = World(commission.settings, ["bo", "ann"])
+    prepared = world.users
+    world.hear_of("zoe", "ann", "10")
+    assert world.users.ids.to_pylist() == [*prepared.ids.to_pylist(), "10", "zoe"]
+    assert sorted(prepared.ids.to_pylist()) == ["ann", "bo"]
+    assert world.users.num_foreign == 0
+
+
+def test_live_users_whose_ids_are_not_of_the_data_s_type_are_counted(
+    commission: Commission,
+) -> None:
+    world = World(commission.settings, [7, 8])
+    world.hear_of("10", "9", "7", "guest", "09", "1.5", str(2**63))
+    users = world.users
+    assert (users.ids.type, users.ids.to_pylist()[2:]) == (pa.int64(), [9, 10])
+    assert users.num_foreign == 4
+
+
+def test_a_batch_goes_on_when_live_events_name_new_users(
+    commission: Commission, output: str
+) -> None:
+    world = World(commission.settings, ["bo", "ann"])
+    begun = replace(commission, users=world.users)
+    begun.order(output)[0].edition.keep(0, pa.table({"user_id": ["ann", "bo"]}))
+    world.hear_of("zoe")
+    order, manifest = replace(commission, users=world.users).order(output)
+    assert (manifest.num_users, order.edition.pending()) == (2, {})
+    order, manifest = replace(commission, users=world.users).order(output, is_forced=True)
+    assert (manifest.num_users, order.edition.pending()) == (3, {0: 2, 1: 1})
 
 
 @pytest.mark.parametrize(
