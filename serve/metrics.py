@@ -15,6 +15,8 @@ from serve.stages import StageReport
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Set for a replica's process, the client library keeps its counts in files in that folder."""
+CACHE, STAGES = "cache", "stages"
+"""Where an answer comes from."""
 STAGE_BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03),
     *(0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0),
@@ -52,8 +54,12 @@ class Metrics:
         self._level = self._worst(
             "overload_level", "step of the overload ladder, of the worst replica"
         )
+        self._answers = self._counter("answers", "answers", "bundle", "origin")
         self._answer_seconds = self._histogram(
-            "answer_seconds", "time of an answer in the stages", "bundle", buckets=REQUEST_BUCKETS_S
+            "answer_seconds",
+            "time of an answer that was computed, from a cache it is not counted",
+            "bundle",
+            buckets=REQUEST_BUCKETS_S,
         )
         self._degraded_answers = self._counter(
             "degraded_answers", "answers that miss something", "bundle"
@@ -111,8 +117,14 @@ class Metrics:
             yield
 
     def observe(self, passage: Passage) -> None:
-        """Count an answer by its bundle, its stages and its sources."""
-        self._answer_seconds.labels(passage.bundle).observe(passage.seconds)
+        """Count an answer by its bundle, its stages and its sources.
+
+        The time of one from a cache says nothing of its bundle: the more often users come back to
+        a bundle, the faster it would seem.
+        """
+        self._answers.labels(passage.bundle, CACHE if passage.is_cached else STAGES).inc()
+        if not passage.is_cached:
+            self._answer_seconds.labels(passage.bundle).observe(passage.seconds)
         if passage.degraded:
             self._degraded_answers.labels(passage.bundle).inc()
         for reason in passage.degraded:

@@ -43,6 +43,7 @@ class Passage:
         degraded: what the answer names as missing.
         candidates: by source.
         served: items of the answer, by source.
+        is_cached: whether the answer was given before, and no stage asked.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class Passage:
     degraded: Sequence[str]
     candidates: Mapping[str, int]
     served: Mapping[str, int]
+    is_cached: bool = False
 
     @property
     def reports(self) -> list[StageReport]:

@@ -111,7 +111,8 @@ class Pipeline:
     def _again(self, answer: Answer, request_id: str, seconds: float) -> Answer:
         """Give an answer once more."""
         served = Counter(item.source for item in answer.items)
-        self.observer.observe(Passage(request_id, answer.bundle, seconds, (), (), {}, served))
+        passage = Passage(request_id, answer.bundle, seconds, (), (), {}, served, is_cached=True)
+        self.observer.observe(passage)
         timings_ms = {"cache": round(1000 * seconds, 3), "total": round(1000 * seconds, 3)}
         return answer.model_copy(update={"request_id": request_id, "timings_ms": timings_ms})
 

@@ -9,7 +9,7 @@ from serve.metrics import Metrics
 from serve.pipeline import Pipeline
 from serve.versions.orders import Orders
 from serve.versions.share import UserShare
-from serve.versions.tally import Tallies, Tally
+from serve.versions.tally import Tallies, Tally, is_cached
 from serve.versions.unseen import Recent, Shadow
 
 NOTHING = Orders("", ())
@@ -51,9 +51,8 @@ class Comparison:
             self.metrics.count_challenger("shown")
             return
         self._recent.note(request, answer)
-        challenger = self._unseen.get(self.orders.challenger or "")
-        if self.config.mode == "shadow" and challenger is not None and answer.degraded is None:
-            self._offer(challenger, request, answer)
+        if self.config.mode == "shadow" and answer.degraded is None and not is_cached(answer):
+            self._offer(request, answer)
 
     def report(self) -> tuple[Tallies, Tallies]:
         """Return what was counted since the last report was heard, and the trials that ended."""
@@ -80,9 +79,12 @@ class Comparison:
         challenger = orders.status.get("challenger") or {}
         self.metrics.observe_challenger(challenger.get("overlap"), challenger.get("drift", {}))
 
-    def _offer(self, challenger: Pipeline, request: Request, answer: Answer) -> None:
-        """Let the challenger answer what was answered, if there is room."""
+    def _offer(self, request: Request, answer: Answer) -> None:
+        """Let the challenger answer what the champion computed, if there is room."""
         bundle_id = self.orders.challenger or ""
+        challenger = self._unseen.get(bundle_id)
+        if challenger is None:
+            return
         shown = [item.item_id for item in answer.items]
 
         def hear(unseen: Answer | None) -> None:

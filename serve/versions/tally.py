@@ -56,8 +56,7 @@ class Tally:
             shown: the items that another bundle answered.
         """
         reasons = (answer.degraded or "").split(", ")
-        is_cached = CACHED in answer.timings_ms
-        if is_cached or any(reason.startswith(OVERLOAD) for reason in reasons):
+        if is_cached(answer) or any(reason.startswith(OVERLOAD) for reason in reasons):
             return
         self.answers += 1
         if any(reason.endswith(FAULTS) for reason in reasons):
@@ -142,6 +141,11 @@ class Tally:
         for name in ("answers", "faults", "empties", "ms", "overlaps", "compared"):
             setattr(self, name, getattr(self, name) / 2)
         self.predictions = {task: bins / 2 for task, bins in self.predictions.items()}
+
+
+def is_cached(answer: Answer) -> bool:
+    """Tell whether an answer came from a cache."""
+    return CACHED in answer.timings_ms
 
 
 def psi(own: Bins, other: Bins) -> float:

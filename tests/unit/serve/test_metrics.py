@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from serve.metrics import FOLDER_VARIABLE, Metrics
@@ -83,6 +84,16 @@ def test_answers_are_counted_by_bundle_source_and_what_they_missed() -> None:
     assert 'millrace_degraded_total{reason="rank late"} 1.0' in text
     assert 'millrace_degraded_answers_total{bundle="b"} 1.0' in text
     assert 'millrace_answer_seconds_sum{bundle="b"} 0.22' in text
+
+
+def test_an_answer_from_a_cache_says_nothing_of_its_bundle_s_speed() -> None:
+    metrics = Metrics()
+    metrics.observe(passage())
+    metrics.observe(replace(passage(), seconds=0.0001, calls=(), is_cached=True))
+    text = metrics.render().decode()
+    assert 'millrace_answers_total{bundle="b",origin="stages"} 1.0' in text
+    assert 'millrace_answers_total{bundle="b",origin="cache"} 1.0' in text
+    assert 'millrace_answer_seconds_count{bundle="b"} 1.0' in text
 
 
 def test_waiting_is_what_a_call_took_beyond_its_stages() -> None:

@@ -159,6 +159,18 @@ def test_a_shadow_answers_the_sampled_share(make: Make, share: float) -> None:
     asyncio.run(run())
 
 
+def test_a_shadow_is_not_compared_with_what_came_from_a_cache(make: Make) -> None:
+    async def run() -> None:
+        comparison = comparison_of()
+        unseen: Any = Unseen()
+        comparison.follow(Orders("a", ("a", "b"), challenger="b"), {"b": unseen})
+        cached = make(bundle="a").model_copy(update={"timings_ms": {"cache": 0.1, "total": 0.1}})
+        comparison.note(REQUEST, cached)
+        assert outcomes(comparison) == {}
+
+    asyncio.run(run())
+
+
 def test_a_busy_replica_has_no_room_for_a_shadow(make: Make) -> None:
     async def run() -> None:
         comparison = comparison_of(BUSY + 0.1)
