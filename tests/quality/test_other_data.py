@@ -52,10 +52,10 @@ IMPRESSIONS = {
     "no attributes": (Log(users=400, items=100, events=40, has_attributes=False), 14),
     "small catalogue, order only": (
         Log(users=400, items=60, events=30, topics=6, has_time=False),
-        8,
+        4,
     ),
-    "sparse, 40 k items": (Log(users=600, items=40_000, events=30, topics=200), 8),
-    "five events a user": (Log(users=1200, items=200, events=5), 8),
+    "sparse, 40 k items": (Log(users=600, items=40_000, events=30, topics=200), 4),
+    "five events a user": (Log(users=1200, items=200, events=5), 4),
 }
 """Each with epochs that suffice; nothing but the user's taste tells what is clicked."""
 
