@@ -73,7 +73,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
             _load(port, bodies, folder, [Phase(options.rate, WARM_UP_S)])
             with Watch(APPLICATION, GATEWAY) as watch:
                 started_s, outcomes = _load(port, bodies, folder, phases)
-    objective_ms = settings.serve.overload.objective or settings.serve.budget
+    objective_ms = settings.serve.objective
     kind = "simulated" if options.simulated else "real"
     result = {
         "benchmark": "serve_spike",

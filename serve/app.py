@@ -7,10 +7,11 @@ from typing import Any
 import ray.serve
 
 from serve.config import ServeSettings
-from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica, VersionsReplica
+from serve.deployments import GatewayReplica, ReplicaSetup, StageReplica
 from serve.options import gateway_options, stage_options, versions_options
 from serve.preparation import prepare
 from serve.topology import GATEWAY, StageDeployment
+from serve.versions.replica import VersionsReplica
 
 
 def build_app(setup: ReplicaSetup) -> Any:

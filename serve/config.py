@@ -87,6 +87,11 @@ class ServeConfig(Section):
         return self.model_copy(update={"threads": threads})
 
     @property
+    def objective(self) -> int:
+        """The latency that answers are to keep, in milliseconds."""
+        return self.overload.objective or self.budget
+
+    @property
     def layout_name(self) -> str:
         """Say "fused", "split" or "custom"."""
         return "custom" if self.deployments else self.topology

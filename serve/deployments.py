@@ -22,21 +22,18 @@ from serve.local import LocalStages
 from serve.logs import open_log
 from serve.metrics import Metrics
 from serve.pipeline import RESERVED
-from serve.preparation import fill_store
 from serve.progress import Progress, advance
 from serve.readiness import log_ready
 from serve.remote import PlacedStages, RemoteGroup
 from serve.service import Service
 from serve.shared import Shared
 from serve.stages import BundleMismatchError
-from serve.topology import GATEWAY, StageName, stages_of
-from serve.versions.coordinator import Coordinator
+from serve.topology import GATEWAY, StageName, share_of, stages_of
 from serve.versions.follower import SYNC_S, Follower
 from serve.versions.lineup import Lineup
 from serve.versions.orders import Orders, Report
-from serve.versions.refill import Refill
-from serve.versions.watch import RegistryWatch, UnreachableError
 from serve.warming import warm
+from serve.workload import Workload
 
 RETURN = 0.05
 """Share of the budget for the way back."""
@@ -193,56 +190,25 @@ class StageReplica:
             self.lineup.follow(orders)
             await self.lineup.opened()
         self.follower = Follower(self.lineup, opener.ask)
-        self.reserved_s = (RESERVED + RETURN) * setup.settings.serve.budget / 1000
+        config = opener.settings.serve
+        self.reserved_s = (RESERVED + RETURN) * config.budget / 1000
+        objective_s = share_of(opener.names) * config.objective / 1000
+        self.workload = Workload(objective_s, parallelism=config.threads)
 
     async def run(self, names: tuple[StageName, ...], given: Progress) -> Progress:
         """Run some of the stages on what earlier ones have made."""
         stages = self.lineup.held.get(given.plan.bundle or "")
         if stages is None:
             raise BundleMismatchError(f"this replica does not hold bundle {given.plan.bundle}")
-        return await advance(stages, names, given, reserved_s=self.reserved_s)
+        with self.workload.counted(given.plan) as call:
+            made = await advance(stages, names, given, reserved_s=self.reserved_s)
+            call.is_answered = made.failed is None
+        return made
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Tell Ray Serve what `serve.autoscaling` goes by."""
+        return self.workload.stats()
 
     def check_health(self) -> None:
         """Fail when the replica follows the coordinator no more."""
         self.follower.check()
-
-
-class VersionsReplica:
-    """Coordinates which bundle answers.
-
-    Args:
-        setup: names the bundle that replicas begin with.
-    """
-
-    def __init__(self, setup: ReplicaSetup) -> None:
-        settings = setup.settings
-        self.settings = settings
-        self.coordinator = Coordinator(settings.serve.rollout, setup.bundle_id)
-        self.storage = Storage(settings.storage.root, settings.recommender)
-        self.watch = RegistryWatch(self.storage)
-        self.refill = Refill(self.coordinator, self._fill)
-        self.interval_s = settings.serve.rollout.interval / 1000
-        self.task = asyncio.ensure_future(self._watch())
-
-    async def sync(self, report: Report) -> Orders | None:
-        """Hear a replica and tell it what to do."""
-        return self.coordinator.sync(report)
-
-    def check_health(self) -> None:
-        """Fail when the registry is not looked at any more."""
-        if self.task.done():
-            self.task.result()
-
-    def _fill(self, bundle_id: str) -> int:
-        return fill_store(self.settings, self.storage.fetch(f"{BUNDLES}/{bundle_id}"))
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                self.coordinator.observe(await asyncio.to_thread(self.watch.look))
-                for bundle_id, reason in list(self.coordinator.refusals.items()):
-                    await asyncio.to_thread(self.watch.refuse, bundle_id, reason)
-            except UnreachableError as error:
-                self.coordinator.lose_sight(str(error))
-            self.refill.step()
-            await asyncio.sleep(self.interval_s)

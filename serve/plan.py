@@ -21,6 +21,11 @@ class Plan:
     """Whether re-ranking weighs how unlike the items are."""
 
     @property
+    def is_full(self) -> bool:
+        """Whether nothing is left out for the sake of time."""
+        return self.max_candidates is None and self.is_ranked and self.is_diverse
+
+    @property
     def left_s(self) -> float:
         """Seconds to the deadline; negative when it has passed."""
         return self.deadline_ms / 1000 - time.time()

@@ -65,13 +65,21 @@ class Pressure:
         self._learned_s[level] = now_s
 
     def cost_s(self, level: int) -> float:
-        """Return the cost of a request; what is not known costs as much as the next better."""
-        known = (self._costs_s[better] for better in range(level, -1, -1))
+        """Return the cost of a request.
+
+        What is not known costs as much as the next better, or else the next worse.
+        """
+        by_likeness = (*range(level, -1, -1), *range(level + 1, len(self._costs_s)))
+        known = (self._costs_s[near] for near in by_likeness)
         return next((cost_s for cost_s in known if cost_s is not None), 0.0)
 
     def predicted_s(self, level: int) -> float:
         """Return how long a request would take that came now and was answered at a level."""
         return self.cost_s(level) * max(self.in_flight + 1, self.parallelism)
+
+    def waiting_s(self, level: int) -> float:
+        """Return how much of that would pass before it is worked on."""
+        return self.cost_s(level) * max(self.in_flight + 1 - self.parallelism, 0)
 
     def utilization(self, level: int, now_s: float) -> float:
         """Return the share of this replica that all arrivals would take up at a level."""

@@ -71,6 +71,11 @@ def stages_of(layout: Layout, name: str) -> tuple[StageName, ...]:
     return next(deployment.stages for deployment in layout if deployment.name == name)
 
 
+def share_of(stages: Sequence[StageName]) -> float:
+    """Return the share of an answer's time that stages should take at most."""
+    return len(stages) / len(PLACED)
+
+
 def _problems(deployments: Layout) -> Iterator[str]:
     names = [deployment.name for deployment in deployments]
     for name in names:

@@ -29,6 +29,22 @@ def test_work_that_is_shared_costs_its_share() -> None:
     assert pressure.predicted_s(0) == pytest.approx(0.020)
 
 
+def test_only_what_comes_before_a_free_place_is_waited_for() -> None:
+    pressure = Pressure(1, parallelism=2)
+    pressure.learn(0, 1.0, latency_s=0.020, num_in_flight=1)
+    waits = []
+    for _ in range(4):
+        waits.append(pressure.waiting_s(0))
+        pressure.enter()
+    assert waits == pytest.approx([0.0, 0.0, 0.010, 0.020])
+
+
+def test_what_is_not_known_costs_as_much_as_the_nearest_level_that_is() -> None:
+    pressure = Pressure(3)
+    pressure.learn(1, 1.0, latency_s=0.010, num_in_flight=1)
+    assert [pressure.cost_s(level) for level in range(3)] == pytest.approx([0.010] * 3)
+
+
 def test_costs_are_learned_by_level_and_slowly() -> None:
     pressure = Pressure(3)
     pressure.learn(0, 1.0, latency_s=0.010, num_in_flight=1)

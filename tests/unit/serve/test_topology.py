@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from serve.config import ServeConfig
-from serve.topology import PLACED
+from serve.topology import PLACED, share_of
 
 
 def layout(**serve: Any) -> dict[str, tuple[str, ...]]:
@@ -51,6 +51,16 @@ def test_a_gateway_without_stages_is_added_where_none_is_named() -> None:
         "gateway": (),
         "everything": PLACED,
     }
+
+
+def test_every_stage_has_the_same_share_of_the_time() -> None:
+    assert sum(share_of(stages) for stages in layout(topology="split").values()) == 1.0
+    assert share_of(("hydrate", "retrieve")) == 0.5
+
+
+def test_answers_are_to_keep_the_objective_or_else_the_budget() -> None:
+    assert ServeConfig(budget=200).objective == 200
+    assert ServeConfig.model_validate({"overload": {"objective": "80ms"}}).objective == 80
 
 
 def test_each_deployment_has_its_own_size() -> None:
