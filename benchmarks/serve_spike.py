@@ -120,9 +120,7 @@ def _deployed(
         )
         app = _simulated_app(setup) if is_simulated else build_app(setup)
         ray.serve.run(app, name=APPLICATION, route_prefix="/")
-        client = Client(port)
-        while not client.is_ready():
-            continue
+        Client(port).wait_until_ready()
         try:
             yield
         finally:

@@ -15,8 +15,9 @@ from typing import Any
 from cluster.errors import InputError
 
 START_TIMEOUT_S = 180.0
+READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-POLL_S = 0.2
+POLL_S = 0.05
 REQUEST_TIMEOUT_S = 30.0
 
 
@@ -65,6 +66,18 @@ class Client:
             return self.get("/v1/health")[0] == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def wait_until_ready(self) -> None:
+        """Wait for a service that has started: its proxy follows the replicas by a moment.
+
+        Raises:
+            InputError: that takes too long.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise InputError(f"{self.url} did not answer within {READY_TIMEOUT_S:g} s")
+            time.sleep(POLL_S)
 
 
 def serve_command(config: Path, port: int, overrides: Sequence[str] = ()) -> list[str]:

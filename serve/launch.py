@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +28,6 @@ from serve.preparation import prepare
 
 MAX_PORT = 65_535
 EVERY_ADDRESS = ("0.0.0.0", "::")
-READY_TIMEOUT_S = 60.0
-POLL_S = 0.05
 WATCH_INTERVAL_S = 5.0
 
 
@@ -92,7 +89,7 @@ def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) 
     except RuntimeError as error:
         raise InputError(f"the replicas do not start: {_complaints(name)}") from error
     try:
-        _wait_until_ready(_client(options))
+        _client(options).wait_until_ready()
         yield
     finally:
         ray.serve.delete(name)
@@ -117,15 +114,6 @@ def _check_cpus(needed: float) -> None:
             f"serve.scaling: the replicas reserve {needed:g} CPUs, but Ray has {available:g}; "
             "lower num_cpus or raise cluster.num_cpus"
         )
-
-
-def _wait_until_ready(client: Client) -> None:
-    """Wait for the proxy, which follows the replicas by a moment."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while not client.is_ready():
-        if time.monotonic() > deadline:
-            raise InputError(f"{client.url} did not answer within {READY_TIMEOUT_S:g} s")
-        time.sleep(POLL_S)
 
 
 def _client(options: argparse.Namespace) -> Client:

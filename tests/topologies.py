@@ -23,6 +23,7 @@ from serve.client import Client
 from serve.config import ServeSettings
 from serve.deployments import ReplicaSetup
 from serve.equipment import Equipment
+from tests.patience import wait_for
 
 TINY = Path(__file__).resolve().parent / "tiny.toml"
 DEPLOYMENTS = [
@@ -64,8 +65,8 @@ def main(root: str, port: int) -> None:
         for topology in TOPOLOGIES:
             setup = ReplicaSetup(settings_of(root, topology), bundle_id, Path(folder) / topology)
             ray.serve.run(build_app(setup), name=topology, route_prefix=f"/{topology}")
-        while not all(Client(port).get(f"/{name}/v1/health")[0] == 200 for name in TOPOLOGIES):
-            continue
+        client = Client(port)
+        wait_for(lambda: all(client.get(f"/{name}/v1/health")[0] == 200 for name in TOPOLOGIES))
         applications = ray.serve.status().applications
         names = {name: sorted(applications[name].deployments) for name in TOPOLOGIES}
         sys.stdout.write(json.dumps(names) + "\n")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,13 +14,13 @@ import pytest
 
 from cluster import haproxy
 from cluster.ports import free_port
+from tests.patience import wait_for
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not haproxy.environment(), reason="no HAProxy, or no Linux"),
 ]
 
-PATIENCE_S = 30.0
 BACK_S = 2.0
 """Ray would take half a minute."""
 # The manager is Ray's part: it starts HAProxy, starts another to take over, and so on.
@@ -93,13 +93,6 @@ class Proxy:
     def answering(self) -> int | None:
         """Return the process that answers."""
         return haproxy.answering_pid(str(self.folder / "admin.sock"))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture

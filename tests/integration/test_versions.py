@@ -2,15 +2,10 @@
 
 import json
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import polars as pl
 import pytest
 
@@ -22,74 +17,16 @@ from cluster.storage import MANIFEST, Storage
 from retrieval.registry import CHALLENGER, Registry
 from serve.client import ServiceProcess, serve_command
 from serve.config import ServeSettings
+from tests.clients import CLIENTS, load_on
 from tests.conftest import TINY, succeed
+from tests.patience import wait_for
 
 pytestmark = pytest.mark.integration
 
-CLIENTS = 3
-ENOUGH = 15
 CHECKED = 40
 NEWCOMER, LIKE = "1000000", "7"
-PATIENCE_S = 180.0
 # The two rankers are not to be told apart by an alarm.
 ROLLOUT = ("serve.rollout.mode=canary", "serve.rollout.share=0.3", "serve.rollout.max_drift=100")
-POLL_S = 0.1
-
-
-class Load:
-    """Clients that ask without a pause, and what they were answered."""
-
-    def __init__(self, service: ServiceProcess) -> None:
-        self.url = f"{service.client.url}/v1/recommendations"
-        self.kept: list[Kept] = []
-        self.failures: list[int] = []
-        self.is_over = threading.Event()
-
-    def ask(self, first: int) -> None:
-        """Ask for one user after the other until it is over."""
-        user_id = first
-        with httpx.Client(timeout=60) as client:
-            while not self.is_over.is_set():
-                request = {"user_id": user_id}
-                answer = client.post(self.url, json=request)
-                if answer.status_code == 200:
-                    kept = Kept(request, answer.json(), time.time_ns() // 1_000_000)
-                    self.kept.append(kept)
-                else:
-                    self.failures.append(answer.status_code)
-                user_id = user_id % 300 + 1
-
-    def wait_for_answers(self) -> None:
-        """Wait for some more."""
-        wanted = len(self.kept) + ENOUGH
-        wait_for(lambda: len(self.kept) >= wanted)
-
-    @property
-    def bundles(self) -> list[str]:
-        """The bundle of each answer, in the order in which they came."""
-        return [one.answer["bundle"] for one in self.kept]
-
-
-@contextmanager
-def load_on(service: ServiceProcess) -> Iterator[Load]:
-    """Ask for the block, and fail with a client that failed."""
-    clients = Load(service)
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        running = [pool.submit(clients.ask, 1 + 100 * number) for number in range(CLIENTS)]
-        try:
-            clients.wait_for_answers()
-            yield clients
-        finally:
-            clients.is_over.set()
-    for one in running:
-        one.result()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(POLL_S)
 
 
 def versions(service: ServiceProcess) -> dict[str, Any]:
@@ -137,7 +74,7 @@ def test_a_published_bundle_takes_over_under_load(
     service: ServiceProcess, root: Path, registry: Registry, reproduction: Reproduction
 ) -> None:
     old = versions(service)["answering"]
-    with load_on(service) as clients:
+    with load_on(service.client.url) as clients:
         others = [bundle_id for bundle_id in registry.versions().values() if bundle_id != old]
         if others:
             registry.promote(registry.version_of(others[0]))
@@ -147,17 +84,18 @@ def test_a_published_bundle_takes_over_under_load(
         new = str(registry.bundle_of("champion"))
         wait_until_answering(service, new)
         clients.wait_for_answers()
-    assert not clients.failures
+    assert clients.statuses == {200}
+    assert clients.degraded == {None}
     newcomer, known = (reproduction.shared.store.read(user_id) for user_id in (NEWCOMER, LIKE))
     assert newcomer is not None, "only newer data knows of them"
     assert known is not None
     assert newcomer.item_ids == known.item_ids
-    assert {one.answer["degraded"] for one in clients.kept} == {None}
     assert set(clients.bundles) == {old, new}
     last_old = max(place for place, bundle in enumerate(clients.bundles) if bundle == old)
     assert last_old - clients.bundles.index(new) < CLIENTS, "only what was in flight ends as old"
     switched = clients.bundles.index(new)
-    for kept in clients.kept[max(switched - CHECKED, 0) : switched + CHECKED]:
+    for one in clients.exchanges[max(switched - CHECKED, 0) : switched + CHECKED]:
+        kept = Kept(one.request, one.answer, one.received_ms)
         assert reproduction.is_exact(kept)
         other = old if kept.answer["bundle"] == new else new
         assert not reproduction.is_exact(kept, other), "answers cannot be told apart"
@@ -180,11 +118,11 @@ def test_a_canary_answers_a_stable_share_of_the_users(
 
 
 def test_going_back_takes_the_earlier_champion(service: ServiceProcess, registry: Registry) -> None:
-    with load_on(service) as clients:
+    with load_on(service.client.url) as clients:
         earlier = registry.roll_back("by hand")
         wait_until_answering(service, earlier)
         clients.wait_for_answers()
-    assert not clients.failures
+    assert clients.statuses == {200}
     assert clients.bundles[-1] == earlier
     assert versions(service)["registry"] == "ok"
 
@@ -193,15 +131,15 @@ def test_the_coordinator_s_death_harms_nobody(service: ServiceProcess, registry:
     champion = versions(service)["answering"]
     (other,) = {*registry.versions().values()} - {champion}
     before = coordinators(service)
-    with load_on(service) as clients:
+    with load_on(service.client.url) as clients:
         for process_id in before:
             kill(process_id)
         wait_for(lambda: bool(coordinators(service) - before))
         registry.promote(registry.version_of(other))
         wait_until_answering(service, other)
         clients.wait_for_answers()
-    assert not clients.failures
-    assert {one.answer["degraded"] for one in clients.kept} == {None}
+    assert clients.statuses == {200}
+    assert clients.degraded == {None}
 
 
 def prepare_a_newcomer(root: Path) -> None:
