@@ -13,7 +13,8 @@ def alarm(config: RolloutConfig, own: Tally, other: Tally) -> str | None:
         return None
     reason = _faults(config, own, other)
     if reason is None and other.answers >= config.min_answers:
-        reason = _slowdown(config, own, other) or _drift(config, own, other)
+        reason = _slowdown(config, own, other) or _tail(config, own, other)
+        reason = reason or _drift(config, own, other)
     return reason
 
 
@@ -39,6 +40,21 @@ def _slowdown(config: RolloutConfig, own: Tally, other: Tally) -> str | None:
     return (
         f"{own.mean_ms:.1f} ms in the stages, {other.mean_ms:.1f} ms with the other bundle; "
         f"max_slowdown is {config.max_slowdown:g}"
+    )
+
+
+def _tail(config: RolloutConfig, own: Tally, other: Tally) -> str | None:
+    """Compare the slowest answers, where there are enough for one in a hundred to be no chance."""
+    own_ms, other_ms = own.tail_ms, other.tail_ms
+    if min(own.latencies.count, other.latencies.count) < config.tail_answers:
+        return None
+    assert own_ms is not None, "answers that were counted"
+    assert other_ms is not None, "answers that were counted"
+    if not own_ms > config.max_tail_slowdown * other_ms:
+        return None
+    return (
+        f"one answer in a hundred takes over {own_ms:.1f} ms in the stages, {other_ms:.1f} ms with "
+        f"the other bundle; max_tail_slowdown is {config.max_tail_slowdown:g}"
     )
 
 

@@ -29,6 +29,11 @@ class RolloutConfig(Section):
     max_slowdown: float = Field(default=3.0, ge=1)
     """Alarm: mean time in the stages, over the other bundle's: a challenger's champion answers at
     the same time, but a new champion's predecessor answered before it, maybe on a quieter host."""
+    tail_answers: int = Field(default=1_000, ge=100)
+    """Answers without a fault of both bundles before their slowest are compared: one in a hundred
+    of fewer is chance."""
+    max_tail_slowdown: float = Field(default=4.0, ge=1)
+    """Alarm: 99th percentile of the time in the stages, over the other bundle's."""
     max_drift: float = Field(default=0.25, gt=0)
     """Alarm: population stability index of a task's predictions for the items shown, against the
     other bundle's; above 0.25 the distribution is usually said to have shifted."""

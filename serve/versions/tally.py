@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serve.messages import Answer
+from serve.versions.latencies import Latencies
 
 EDGES = np.concatenate(
     [np.geomspace(1e-4, 0.1, 13), np.linspace(0.15, 0.95, 17), np.geomspace(1.0, 1e4, 25)]
@@ -18,6 +19,7 @@ PSI_BINS = 10
 LEAST_SHARE = 1e-4
 WINDOW = 20_000
 """Answers after which older ones begin to count less."""
+TAIL = 0.99
 OVERLOAD = "overload"
 CACHED = "cache"
 """The time that an answer tells which was not computed."""
@@ -35,6 +37,7 @@ class Tally:
         faults: those in which a stage failed or was late.
         empties: those without an item.
         ms: time in the stages of those without a fault.
+        latencies: the same, in bins.
         overlaps: share of the items that another bundle showed too, summed.
         compared: answers that `overlaps` is of.
         predictions: of the items shown, by task and bin (NUM_BINS,).
@@ -44,6 +47,7 @@ class Tally:
     faults: float = 0.0
     empties: float = 0.0
     ms: float = 0.0
+    latencies: Latencies = field(default_factory=Latencies)
     overlaps: float = 0.0
     compared: float = 0.0
     predictions: dict[str, Bins] = field(default_factory=dict)
@@ -63,7 +67,9 @@ class Tally:
             self.faults += 1
             return
         self.empties += not answer.items
-        self.ms += sum(ms for name, ms in answer.timings_ms.items() if name != "total")
+        taken_ms = sum(ms for name, ms in answer.timings_ms.items() if name != "total")
+        self.ms += taken_ms
+        self.latencies.note(taken_ms)
         if shown:
             self.compared += 1
             own = {item.item_id for item in answer.items}
@@ -86,6 +92,7 @@ class Tally:
         self.faults += other.faults
         self.empties += other.empties
         self.ms += other.ms
+        self.latencies.add(other.latencies)
         self.overlaps += other.overlaps
         self.compared += other.compared
         for task, bins in other.predictions.items():
@@ -102,6 +109,11 @@ class Tally:
         return self.ms / max(self.answers - self.faults, 1.0)
 
     @property
+    def tail_ms(self) -> float | None:
+        """The time in the stages that one answer in a hundred exceeds; None without answers."""
+        return self.latencies.quantile_ms(TAIL)
+
+    @property
     def overlap(self) -> float | None:
         """Mean share of the items that the other bundle showed too."""
         return self.overlaps / self.compared if self.compared else None
@@ -116,6 +128,7 @@ class Tally:
         return {
             "fault_share": round(self.fault_share, 4),
             "mean_ms": [round(self.mean_ms, 2), round(other.mean_ms, 2)],
+            "p99_ms": [round(tally.tail_ms or 0.0, 2) for tally in (self, other)],
             "overlap": None if self.overlap is None else round(self.overlap, 3),
             "drift": {task: round(psi, 3) for task, psi in self.drift(other).items()},
         }
@@ -140,6 +153,7 @@ class Tally:
     def _halve(self) -> None:
         for name in ("answers", "faults", "empties", "ms", "overlaps", "compared"):
             setattr(self, name, getattr(self, name) / 2)
+        self.latencies.halve()
         self.predictions = {task: bins / 2 for task, bins in self.predictions.items()}
 
 

@@ -311,6 +311,7 @@ def test_how_the_challenger_does_is_told(fleet: Fleet, count: Count) -> None:
     told = fleet.sync()["ranker"].status["challenger"]
     assert (told["bundle"], told["mode"], told["answers"]) == ("new", "shadow", 50)
     assert (told["fault_share"], told["mean_ms"]) == (0.2, [10.0, 20.0])
+    assert told["p99_ms"] == pytest.approx([10.0, 20.0], rel=0.15)
     assert 0 <= told["drift"]["click"] < 0.5
 
 

@@ -19,6 +19,16 @@ def test_time_is_that_of_the_stages_and_not_of_waiting(make: Make) -> None:
     assert tally.mean_ms == 20.0
 
 
+def test_the_tail_is_what_one_answer_in_a_hundred_exceeds(make: Make) -> None:
+    tally = Tally()
+    assert tally.tail_ms is None
+    for number in range(1, 1_001):
+        tally.note(make(ms=number / 10))
+    assert tally.tail_ms == pytest.approx(99.0, rel=0.02)
+    tally.note(make(degraded="rank late", ms=9_000.0))
+    assert tally.latencies.count == 1_000, "what was late is a fault"
+
+
 @pytest.mark.parametrize("degraded", ["rank failed", "rank late", "hydrate late, rerank failed"])
 def test_a_missing_stage_is_a_fault(make: Make, degraded: str) -> None:
     tally = Tally()
@@ -60,6 +70,7 @@ def test_tallies_add_up_as_if_counted_together(count: Count) -> None:
     assert (total.answers, total.faults) == (80, 2)
     expected = parts[0].predictions["click"] + parts[1].predictions["click"]
     np.testing.assert_array_equal(total.predictions["click"], expected)
+    assert total.latencies.count == 78
     assert total.predictions["click"].sum() == 20 * 78
 
 
@@ -68,6 +79,13 @@ def test_older_answers_count_less_after_a_while(count: Count) -> None:
     tally.add(Tally(answers=1, ms=1))
     assert tally.answers == (WINDOW + 1) / 2 + 1
     assert tally.mean_ms == pytest.approx(1.0)
+
+
+def test_an_earlier_tail_counts_less_after_a_while(count: Count) -> None:
+    tally = count(1_000, ms=500)
+    tally.answers = WINDOW + 1
+    tally.add(count(10))
+    assert tally.latencies.count == 510
 
 
 def test_drift_is_small_within_a_distribution_and_large_between_two(count: Count) -> None:
