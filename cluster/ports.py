@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+from collections.abc import Mapping
 
 from cluster.errors import InputError
 
@@ -21,19 +23,41 @@ def refuse_taken(host: str, port: int) -> None:
         raise InputError(f"port {port} on {host}: {error.strerror or error}") from None
 
 
-def avoid_taken_haproxy_ports() -> None:
+def avoid_taken_haproxy_ports(ports: Mapping[str, int] = HAPROXY_PORTS) -> None:
     """Let a second service start on this machine: move HAProxy's own ports when they are taken.
 
-    Only for a Ray that is about to start here; ports that the user has set are left alone.
+    Only for a Ray that is about to start here; ports that the user has set are left alone. HAProxy
+    binds them much later, and two of them would share a port unnoticed: each is claimed first.
+
+    Args:
+        ports: what HAProxy takes unless it is told otherwise, by variable.
     """
-    for variable, port in HAPROXY_PORTS.items():
-        if variable not in os.environ and _is_taken(port):
+    for variable, port in ports.items():
+        if variable not in os.environ and (_is_taken(port) or not _claim(port)):
             os.environ[variable] = str(free_port())
 
 
 def free_port(host: str = "") -> int:
     """Return a port that nothing listens on at the moment."""
     return _bind(host, 0)
+
+
+def _claim(port: int) -> bool:
+    """Claim a port among all services of this machine, for as long as this process lives.
+
+    An abstract socket has the very scope of a port, the network namespace, and ends with whoever
+    holds it. Other systems than Linux have none, and run no HAProxy.
+    """
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0millrace-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()  # stays open
+    return True
 
 
 def _is_taken(port: int) -> bool:
