@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from features.examples import Examples
-from models.ranker import ITEM_INPUTS, USER_INPUTS, Ranker, State
+from models.ranker import ITEM_INPUTS, USER_INPUTS, Ranker
 from train.config import TrainSettings
 
 SPREAD = 0.1
@@ -29,22 +29,6 @@ class Repeated(nn.Module):
         one = {name: tensor.unsqueeze(1) for name, tensor in items.items()}
         outputs = self.ranker.item_side(self.ranker.user_side(users), one).squeeze(1)
         return self.ranker.predictions(outputs, items)
-
-
-class Together(nn.Module):
-    """The items' side of several requests in one call.
-
-    Args:
-        ranker: the model.
-    """
-
-    def __init__(self, ranker: Ranker) -> None:
-        super().__init__()
-        self.ranker = ranker
-
-    def forward(self, state: State, items: Tensors) -> Tensor:
-        """Return predictions (requests, n, tasks)."""
-        return self.ranker.predictions(self.ranker.item_side(state, items), items)
 
 
 def random_ranker(settings: TrainSettings, examples: Examples) -> Ranker:

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from benchmarks.machine import facts
-from benchmarks.rankers import Repeated, Together, random_ranker, request_inputs
+from benchmarks.rankers import Repeated, random_ranker, request_inputs
 from cluster.command import parser, run
 from cluster.storage import Storage
 from features.examples import Examples
@@ -40,7 +40,8 @@ from train.config import TrainSettings
 RESULTS = Path(__file__).parent / "results" / "ranking_runtime.json"
 WARM_UP = 5
 TOGETHER = 4
-"""Requests of one batch, for what batching across requests would bring."""
+"""Requests of one batch, for what batching across requests brings."""
+BATCHED = f"compiled, {TOGETHER} requests together"
 
 Tensors = dict[str, Tensor]
 Call = Callable[[], Any]
@@ -83,10 +84,9 @@ def _calls(ranker: Ranker, user: Tensors, items: Tensors, folder: Path) -> dict[
     many = {name: tensor.repeat_interleave(num, 0) for name, tensor in user.items()}
     programs = _exported(ranker, {**many, **items}, folder)
     state = user_side(user)
-    batch = tuple(part.repeat_interleave(TOGETHER, 0) for part in state)
+    users = {name: tensor.repeat_interleave(TOGETHER, 0) for name, tensor in user.items()}
     batched = {name: _stacked(tensor) for name, tensor in items.items()}
-    save_program(Together(ranker), (batch, batched), None, folder / "together.pt2")
-    compiled = {name: _compiled(folder / f"{name}.pt2") for name in (*programs, "together")}
+    compiled = {name: _compiled(folder / f"{name}.pt2") for name in programs}
     modules = {name: torch.export.load(folder / f"{name}.pt2").module() for name in programs}
     user_package, package = compiled["ranker_user"], compiled["ranker_items"]
     halved = compiled["ranker_items_bf16"]
@@ -100,7 +100,7 @@ def _calls(ranker: Ranker, user: Tensors, items: Tensors, folder: Path) -> dict[
         "compiled bf16": lambda: halved(user_package(user), items),
         "compiled, user side": lambda: user_package(user),
         "compiled, items of one request": lambda: package(state, items),
-        f"compiled, items of {TOGETHER} requests": lambda: compiled["together"](batch, batched),
+        BATCHED: lambda: compiled["ranker_batch"](users, batched),
     }
     if _has_onnx():
         from benchmarks.onnx_session import onnx_call
@@ -126,7 +126,7 @@ def _exported(ranker: Ranker, example: Tensors, folder: Path) -> tuple[str, ...]
     size = Dim("pairs")
     shapes = tuple({name: {0: size} for name in part} for part in (users, items))
     save_program(Repeated(ranker), (users, items), shapes, folder / "repeated.pt2")
-    return "ranker_user", "ranker_items", "ranker_items_bf16", "repeated"
+    return "ranker_user", "ranker_items", "ranker_batch", "ranker_items_bf16", "repeated"
 
 
 def _errors(calls: dict[str, Call]) -> dict[str, float]:
@@ -166,9 +166,7 @@ def _measured(calls: dict[str, Call], rounds: int) -> list[dict[str, Any]]:
 def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return times against eager and ONNX Runtime, and a batched request's against a single one."""
     ms = {row["runtime"]: row["ms"] for row in rows}
-    single = ms["compiled, items of one request"]
-    together = ms[f"compiled, items of {TOGETHER} requests"] / TOGETHER
-    ratios = {"batched / single": together / single}
+    ratios = {"batched / single": ms[BATCHED] / TOGETHER / ms["compiled"]}
     for rival in ("eager", "onnx"):
         for name in ("compiled", "compiled bf16"):
             if rival in ms:

@@ -20,7 +20,7 @@ from features.schema import SCHEMA_FILE, Schema
 from features.vocabulary import Vocabularies
 from models.runtime.programs import ExportedPrograms, Program, Programs
 
-PROGRAMS = ("user_tower", "item_tower", "ranker_user", "ranker_items")
+PROGRAMS = ("user_tower", "item_tower", "ranker_user", "ranker_items", "ranker_batch")
 CHUNK = 1 << 20
 
 
@@ -50,7 +50,8 @@ class Bundle:
     `item_counts.npy` (items + 1, item entities, 1 + tasks), `context_counts/<entity>.npy`
     (rows, 1 + tasks) for user-attribute and context entities, `popularity.npy` (items + 1,)
     time-decayed positives, `popular/` (ranked lists by context) and `index/`, which retrieval
-    opens. A recommender without a ranker has no `ranker_*` programs.
+    opens. A recommender without a ranker has no `ranker_*` programs, and an older bundle no
+    `ranker_batch`.
 
     Args:
         folder: a published bundle.
@@ -94,6 +95,11 @@ class Bundle:
     def has_ranker(self) -> bool:
         """Whether it ranks; otherwise the order of retrieval stands."""
         return "ranker_items.pt2" in self.manifest["files"]
+
+    @property
+    def has_batch_ranker(self) -> bool:
+        """Whether it can rank for several requests in one call."""
+        return "ranker_batch.pt2" in self.manifest["files"]
 
     def program(self, name: str) -> Program:
         """Open one of PROGRAMS."""

@@ -216,5 +216,22 @@ class ItemsProgram(nn.Module):
         return self.ranker.predictions(outputs, inputs)
 
 
+class BatchProgram(nn.Module):
+    """Both halves for several requests, which have equally many candidates.
+
+    Args:
+        ranker: shared with the halves.
+    """
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, users: dict[str, Tensor], items: dict[str, Tensor]) -> Tensor:
+        """Return predictions (requests, n, tasks) of candidates (requests, n, ...)."""
+        outputs = self.ranker.item_side(self.ranker.user_side(users), items)
+        return self.ranker.predictions(outputs, items)
+
+
 def _projection(width: int, out: int, dropout: float) -> nn.Module:
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, out), nn.ReLU())

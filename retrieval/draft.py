@@ -10,7 +10,7 @@ import numpy.typing as npt
 from features.counting import entity_rows, latest_counts
 from retrieval.index import Index
 from retrieval.indexes import save_index
-from retrieval.ingredients import PROGRAMS, Ingredients
+from retrieval.ingredients import Ingredients
 from retrieval.popularity import Decay, context_column, popularity, ranked_lists
 
 
@@ -21,9 +21,8 @@ def write_draft(
     _copy_prepared(folder, ingredients)
     _write_json(folder / "config.json", ingredients.settings.model_dump(mode="json"))
     _write_json(folder / "metrics.json", ingredients.metrics())
-    for name, trained in ingredients.trained.items():
-        for program in PROGRAMS[name]:
-            shutil.copyfile(trained / f"{program}.pt2", folder / f"{program}.pt2")
+    for program in ingredients.program_files():
+        shutil.copyfile(program, folder / program.name)
     np.save(folder / "item_vectors.npy", vectors)
     save_index(index, folder / "index")
     _write_counts(folder, ingredients)

@@ -1,6 +1,7 @@
 """What a bundle is made from: prepared data and trained models of one schema."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ PROGRAMS = {
     "retrieval": ("user_tower", "item_tower"),
     "ranking": ("ranker_user", "ranker_items"),
 }
+OPTIONAL = ("ranker_batch",)
+"""Programs that what was trained before they were thought of has not."""
 LAYOUT = 1
 """Counts changes of the bundle's layout, after which a bundle is made anew."""
 
@@ -74,6 +77,13 @@ class Ingredients:
     def data_end_ms(self) -> int:
         """The instant of the last event."""
         return int(self.examples.manifest["data_end_ms"])
+
+    def program_files(self) -> Iterator[Path]:
+        """Yield the files of all programs that a bundle takes over."""
+        for model, folder in self.trained.items():
+            yield from (folder / f"{name}.pt2" for name in PROGRAMS[model])
+            optional = (folder / f"{name}.pt2" for name in OPTIONAL)
+            yield from (file for file in optional if file.is_file())
 
     def program(self, name: str) -> torch.nn.Module:
         """Load one exported program of the retrieval model."""

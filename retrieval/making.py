@@ -79,6 +79,8 @@ def try_out(bundle: Bundle, ingredients: Ingredients) -> None:
     if bundle.has_ranker:
         bundle.program("ranker_user")
         bundle.program("ranker_items")
+    if bundle.has_batch_ranker:
+        bundle.program("ranker_batch")
 
 
 def _searchable(ingredients: Ingredients, announce: Announce) -> Searchable:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.export import ExportedProgram
 
 from cluster.errors import InputError
 from features.assembly import Inputs
@@ -17,6 +18,7 @@ from models.runtime.programs import Program
 from retrieval.config import RankerPrecision
 
 USER_PROGRAM, ITEMS_PROGRAM = "ranker_user.pt2", "ranker_items.pt2"
+BATCH_PROGRAM = "ranker_batch.pt2"
 BATCH = 512
 
 
@@ -41,8 +43,12 @@ def lower_precision(folder: Path, examples: Examples, config: RankerPrecision) -
     if not impressions:
         raise InputError("retrieval.ranker.precision = 'bf16': no validation impressions to judge")
     labels = np.concatenate([labels for _, labels in impressions])
-    predicted = _predicted(user, (exact, lowered.module()), [inputs for inputs, _ in impressions])
-    lost = _lost(examples, labels, predicted)
+    inputs = [inputs for inputs, _ in impressions]
+    exactly, *predicted = _predicted(user, (exact, lowered.module()), inputs)
+    batch = _lowered_batch(folder)
+    if batch is not None:
+        predicted.append(_predicted_together(batch.module(), inputs))
+    lost = _lost(examples, labels, exactly, predicted)
     for task, share in lost.items():
         if share > config.max_auc_loss:
             raise InputError(
@@ -51,6 +57,8 @@ def lower_precision(folder: Path, examples: Examples, config: RankerPrecision) -
                 f"{config.max_auc_loss:g}"
             )
     torch.export.save(lowered, folder / ITEMS_PROGRAM)
+    if batch is not None:
+        torch.export.save(batch, folder / BATCH_PROGRAM)
     return {"precision": "bf16", "auc_lost": {task: round(lost[task], 6) for task in lost}}
 
 
@@ -96,12 +104,33 @@ def _predicted(
     return [torch.cat(parts).float().numpy() for parts in found]
 
 
+def _lowered_batch(folder: Path) -> ExportedProgram | None:
+    """Return the program of several requests with its products halved, if there is one."""
+    if not (folder / BATCH_PROGRAM).exists():
+        return None
+    program = torch.export.load(folder / BATCH_PROGRAM)
+    halve_products(program)
+    return program
+
+
+def _predicted_together(program: Program, batches: list[Inputs]) -> npt.NDArray[np.float32]:
+    """Return predictions (n, tasks) of as many requests with one candidate each."""
+    found = []
+    with torch.inference_mode():
+        for inputs in batches:
+            users = {name: torch.from_numpy(inputs[name]) for name in USER_INPUTS}
+            items = {name: torch.from_numpy(inputs[name]).unsqueeze(1) for name in ITEM_INPUTS}
+            found.append(program(users, items).squeeze(1))
+    return torch.cat(found).float().numpy()
+
+
 def _lost(
     examples: Examples,
     labels: npt.NDArray[np.float32],
-    predicted: list[npt.NDArray[np.float32]],
+    exact: npt.NDArray[np.float32],
+    lowered: list[npt.NDArray[np.float32]],
 ) -> dict[str, float]:
-    """Return the share of the AUC that the second predictions lack, by task.
+    """Return the share of the AUC that the worst of the lowered predictions lacks, by task.
 
     Of watch times, that of being above the median.
     """
@@ -111,8 +140,10 @@ def _lost(
         values = labels[known, k]
         if not len(values):
             continue
-        threshold = 0.5 if task.kind == "binary" else np.median(values)
-        exact, lowered = (auc(scores[known, k], values > threshold) for scores in predicted)
-        if np.isfinite(exact) and exact > 0:
-            lost[task.name] = (exact - lowered) / exact if np.isfinite(lowered) else 1.0
+        is_positive = values > (0.5 if task.kind == "binary" else np.median(values))
+        full = auc(exact[known, k], is_positive)
+        if not (np.isfinite(full) and full > 0):
+            continue
+        aucs = [auc(scores[known, k], is_positive) for scores in lowered]
+        lost[task.name] = max((full - own) / full if np.isfinite(own) else 1.0 for own in aucs)
     return lost

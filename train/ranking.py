@@ -126,7 +126,7 @@ class RankingTrainee:
         return ranking_report(test, predicted)
 
     def export(self, folder: Path) -> None:
-        """Write `ranker_user.pt2` and `ranker_items.pt2`."""
+        """Write the ranker's programs."""
         example = self.impressions.batch(np.arange(min(len(self.impressions), 2)))
         export_ranker(self.ranker, tensors(example), folder)
 

@@ -65,7 +65,7 @@ def _probes(program: ExportedProgram, signature: Signature) -> list[dict[str, li
     """Return inputs and what the exported program makes of them, for a few numbers of rows."""
     assert program.example_inputs is not None
     examples, spec = pytree.tree_flatten(program.example_inputs[0])
-    has_free = any(slot.is_free for slot in signature.slots)
+    has_free = any(slot.free_axes for slot in signature.slots)
     module = program.module()
     found = []
     with torch.inference_mode():

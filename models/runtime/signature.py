@@ -38,9 +38,9 @@ class Slot(BaseModel, frozen=True):
         return tensor.contiguous()
 
     @property
-    def is_free(self) -> bool:
-        """Whether the first size may differ from call to call."""
-        return bool(self.shape) and self.shape[0] is None
+    def free_axes(self) -> tuple[int, ...]:
+        """The axes whose size may differ from call to call."""
+        return tuple(axis for axis, size in enumerate(self.shape) if size is None)
 
 
 class Signature(BaseModel, frozen=True):
@@ -75,14 +75,16 @@ class Signature(BaseModel, frozen=True):
 def probes(signature: Signature, examples: Sequence[Tensor], size: int) -> list[Tensor]:
     """Draw inputs of `size` rows from an exported program's example inputs.
 
-    Numbers are spread a little, so that rows differ; codes are the examples'.
+    What is free beside the rows has another size, the same one in all inputs. Numbers are spread a
+    little, so that rows differ; codes are the examples'.
     """
     generator = torch.Generator().manual_seed(size)
     drawn = []
     for slot, example in zip(signature.slots, examples, strict=True):
         tensor = example
-        if slot.is_free:
-            tensor = example[torch.randint(len(example), (size,), generator=generator)]
+        for axis in slot.free_axes:
+            places = torch.randint(example.shape[axis], (size + axis,), generator=generator)
+            tensor = tensor.index_select(axis, places)
         if tensor.is_floating_point():
             tensor = tensor * (0.9 + 0.2 * torch.rand(tensor.shape, generator=generator))
         drawn.append(tensor.detach().contiguous())

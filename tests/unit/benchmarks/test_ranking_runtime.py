@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.rankers import Repeated, Together, random_ranker, request_inputs
+from benchmarks.rankers import Repeated, random_ranker, request_inputs
 from features.examples import Examples
-from models.ranker import ItemsProgram, Ranker, UserProgram
+from models.ranker import BatchProgram, ItemsProgram, Ranker, UserProgram
 from tests.toy_ranking import TASKS, toy_examples
 from train.config import TrainSettings
 
@@ -48,9 +48,9 @@ def test_requests_together_are_requests_one_by_one(
 ) -> None:
     user, items = request_inputs(examples, NUM)
     with torch.inference_mode():
-        state = tuple(part.repeat_interleave(3, 0) for part in UserProgram(ranker)(user))
+        users = {name: tensor.repeat_interleave(3, 0) for name, tensor in user.items()}
         stacked = {name: tensor.expand(3, *tensor.shape) for name, tensor in items.items()}
-        found = Together(ranker)(state, stacked)
+        found = BatchProgram(ranker)(users, stacked)
     torch.testing.assert_close(found, once.expand(3, -1, -1), rtol=1e-5, atol=1e-6)
 
 

@@ -142,13 +142,34 @@ def test_exported_programs_equal_the_ranker(
         torch.testing.assert_close(predicted, eager, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("config", [{}, {"mixture": "mmoe", "cross_layers": 0, "number_dim": 0}])
+def test_the_program_of_several_requests_equals_the_ranker(
+    examples: Examples, config: dict[str, object], tmp_path: Path
+) -> None:
+    ranker = perturbed(RankerConfig.model_validate(config), examples.schema)
+    export_ranker(ranker, tensors_of(examples, 1), tmp_path)
+    program = torch.export.load(tmp_path / "ranker_batch.pt2").module()
+    for requests, n in ((1, 1), (1, 5), (5, 1), (3, 4)):
+        inputs = tensors_of(examples, requests * n)
+        users = {name: inputs[name][:requests] for name in USER_INPUTS}
+        items = {
+            name: inputs[name].reshape(requests, n, *inputs[name].shape[1:]) for name in ITEM_INPUTS
+        }
+        predicted = program(users, items)
+        for row in range(requests):
+            state = ranker.user_side({name: users[name][row : row + 1] for name in users})
+            own = {name: items[name][row : row + 1] for name in items}
+            eager = ranker.predictions(ranker.item_side(state, own), own).squeeze(0)
+            torch.testing.assert_close(predicted[row], eager, atol=1e-6, rtol=1e-5)
+
+
 def test_exported_programs_hold_aten_operators_and_load_without_ours(
     examples: Examples, tmp_path: Path
 ) -> None:
     export_ranker(perturbed(RankerConfig(), examples.schema), tensors_of(examples, 1), tmp_path)
     code = """
 import operator, sys, torch
-for name in ("ranker_user", "ranker_items"):
+for name in ("ranker_user", "ranker_items", "ranker_batch"):
     program = torch.export.load(f"{sys.argv[1]}/{name}.pt2")
     calls = {n.target for n in program.graph.nodes if n.op == "call_function"} - {operator.getitem}
     print([str(call) for call in calls if not str(call).startswith("aten.")])
@@ -161,4 +182,4 @@ assert "models" not in sys.modules
         text=True,
         check=True,
     )
-    assert done.stdout.split() == ["[]", "[]"]
+    assert done.stdout.split() == ["[]", "[]", "[]"]

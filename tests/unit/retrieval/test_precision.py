@@ -16,6 +16,7 @@ from models.export import save_program
 from models.ranker import ITEM_INPUTS, USER_INPUTS
 from retrieval.config import RankerPrecision
 from retrieval.precision import (
+    BATCH_PROGRAM,
     ITEMS_PROGRAM,
     USER_PROGRAM,
     auc,
@@ -52,8 +53,21 @@ class Items(nn.Module):
 
     def forward(self, state: tuple[Tensor], items: dict[str, Tensor]) -> Tensor:
         """Predict (n, 3)."""
-        is_odd = (items["item_codes"][:, -1:] % 2).float()
-        return torch.sigmoid(self.layer(is_odd) - self.offset).expand(-1, 3)
+        is_odd = (items["item_codes"][..., -1:] % 2).float()
+        predictions = torch.sigmoid(self.layer(is_odd) - self.offset)
+        return predictions.expand(*predictions.shape[:-1], 3)
+
+
+class Both(nn.Module):
+    """The same for several requests."""
+
+    def __init__(self, items: Items) -> None:
+        super().__init__()
+        self.items = items
+
+    def forward(self, users: dict[str, Tensor], items: dict[str, Tensor]) -> Tensor:
+        """Predict (requests, n, 3)."""
+        return self.items(User()(users), items)
 
 
 def ranker_in(folder: Path, examples: Examples, offset: float) -> Path:
@@ -66,6 +80,17 @@ def ranker_in(folder: Path, examples: Examples, offset: float) -> Path:
     many = {name: {0: Dim("candidates")} for name in items}
     state = (user["user_numbers"],)
     save_program(Items(offset), (state, items), (({},), many), folder / ITEMS_PROGRAM)
+    return folder
+
+
+def with_batch(folder: Path, examples: Examples, offset: float) -> Path:
+    """Add the program of several requests."""
+    inputs, _ = next(validation_inputs(examples, 10))
+    users = {name: torch.from_numpy(inputs[name][:2]) for name in USER_INPUTS}
+    items = {name: torch.from_numpy(inputs[name][:2]).unsqueeze(1) for name in ITEM_INPUTS}
+    requests = Dim("requests")
+    shapes = tuple({name: {0: requests} for name in part} for part in (users, items))
+    save_program(Both(Items(offset)), (users, items), shapes, folder / BATCH_PROGRAM)
     return folder
 
 
@@ -104,6 +129,18 @@ def test_a_ranker_that_loses_more_is_refused(examples: Examples, tmp_path: Path)
     with pytest.raises(InputError, match=r"'bf16': loses 0\.\d+ of the AUC of 'click' on \d+ val"):
         lower_precision(folder, examples, BF16)
     assert (folder / ITEMS_PROGRAM).read_bytes() == before
+
+
+def test_the_program_of_several_requests_is_lowered_and_judged_too(
+    examples: Examples, tmp_path: Path
+) -> None:
+    folder = with_batch(ranker_in(tmp_path, examples, offset=0.0), examples, offset=0.0)
+    assert lower_precision(folder, examples, BF16)["precision"] == "bf16"
+    program = torch.export.load(folder / BATCH_PROGRAM)
+    assert any(torch.bfloat16 in node.args for node in program.graph.nodes)
+    with_batch(ranker_in(tmp_path, examples, offset=0.0), examples, offset=1000.0)
+    with pytest.raises(InputError, match="of the AUC of 'click'"):
+        lower_precision(folder, examples, BF16)
 
 
 def test_fp32_and_a_bundle_without_a_ranker_are_left_as_they_are(

@@ -197,9 +197,10 @@ def test_order_only_data_trains_without_rates(tmp_path: Path) -> None:
     assert 0 < trainee.validate()["auc"] < 1
 
 
-def test_export_writes_both_programs(examples: Examples, tmp_path: Path) -> None:
+def test_export_writes_all_programs(examples: Examples, tmp_path: Path) -> None:
     trainee_of(examples).export(tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"ranker_user.pt2", "ranker_items.pt2"}
+    names = ("ranker_user", "ranker_items", "ranker_batch")
+    assert {file.name for file in tmp_path.iterdir()} == {f"{name}.pt2" for name in names}
 
 
 def test_finishing_calibrates_on_the_validation_split_and_judging_does_not(
