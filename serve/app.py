@@ -42,12 +42,6 @@ def metrics_folder(recommender: str) -> Path:
     return Path(gettempdir()) / f"millrace-metrics-{recommender}"
 
 
-def num_cpus(setup: ReplicaSetup) -> float:
-    """Return the CPUs that the application reserves to begin with."""
-    layout = setup.settings.serve.layout
-    return sum(deployment.min_replicas * deployment.num_cpus for deployment in layout)
-
-
 def _stages(setup: ReplicaSetup, size: StageDeployment, versions: Any) -> Any:
     options = stage_options(size, setup.metrics_folder)
     return ray.serve.deployment(StageReplica, **options).bind(setup, size.name, versions)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from pydantic import Field, model_validator
 
 from cluster.config import Duration, Section
@@ -9,9 +10,9 @@ from retrieval.config import RetrievalSettings
 from serve.caches.config import CacheConfig
 from serve.ladder import OverloadConfig
 from serve.logs import LogConfig
-from serve.runtime import RuntimeConfig
+from serve.runtime import RuntimeConfig, device_of
 from serve.scaling import ScalingConfig
-from serve.topology import Layout, custom, fused, split
+from serve.topology import Layout, StageDeployment, custom, fused, split
 from serve.tracing import TraceConfig
 from serve.versions.config import RolloutConfig
 
@@ -73,6 +74,16 @@ class ServeConfig(Section):
             custom(self.deployments)
         return self
 
+    @model_validator(mode="after")
+    def _gpu_is_reserved(self) -> "ServeConfig":
+        ranking = next(size for size in self.layout if "rank" in size.stages)
+        if self.runtime.device == "cuda" and not ranking.num_gpus:
+            raise ValueError(
+                f"runtime.device = 'cuda': deployment {ranking.name!r} ranks and reserves no GPU; "
+                "give it num_gpus"
+            )
+        return self
+
     @property
     def layout(self) -> Layout:
         """The deployments and their stages; the gateway is one of them."""
@@ -80,9 +91,21 @@ class ServeConfig(Section):
             return custom(self.deployments)
         return fused(self.scaling) if self.topology == "fused" else split(self.scaling)
 
+    def size(self, name: str) -> StageDeployment:
+        """Return a deployment of the layout."""
+        return next(size for size in self.layout if size.name == name)
+
+    def device(self, name: str) -> torch.device:
+        """Return where a deployment's replicas rank: this process is one of them.
+
+        Raises:
+            ConfigError: it has to be a GPU, and torch finds none.
+        """
+        return device_of(self.runtime, self.size(name).num_gpus)
+
     def sized(self, name: str) -> "ServeConfig":
         """Return what a deployment's replicas read: `threads` is their own."""
-        size = next(size for size in self.layout if size.name == name)
+        size = self.size(name)
         threads = size.threads or max(self.threads, int(size.num_cpus))
         return self.model_copy(update={"threads": threads})
 

@@ -77,7 +77,9 @@ class Opener:
         self.storage = Storage(setup.settings.storage.root, setup.settings.recommender)
         open_log(setup.settings.serve.log, self.storage.local)
         self.metrics = setup.metrics()
-        self._shared = Shared(self.settings, Caches(setup.settings.serve.cache, self.metrics))
+        config = self.settings.serve
+        caches, tell = Caches(config.cache, self.metrics), self.metrics.observe_batch
+        self._shared = Shared(self.settings, caches, device=config.device(name), tell=tell)
         self._versions = versions
 
     async def first(self) -> tuple[Equipment, Orders | None]:

@@ -65,7 +65,9 @@ class Equipment:
         storage = Storage(settings.storage.root, settings.recommender)
         shared = shared or Shared(settings)
         config, num_threads = settings.serve.runtime, settings.serve.threads
-        programs = open_programs(config, storage, num_threads, is_patient=is_patient)
+        programs = open_programs(
+            config, storage, num_threads, is_patient=is_patient, device=shared.device
+        )
         if shared.caches is not None:
             programs = shared.caches.programs(programs)
         return cls(settings, Bundle(bundle_path, programs), shared)
@@ -101,7 +103,8 @@ class Equipment:
     @cached_property
     def ranker(self) -> Ranker:
         """The fourth stage."""
-        return Ranker(self.bundle, self.counts)
+        max_batch = self.settings.serve.runtime.batch_on(self.shared.device)
+        return Ranker(self.bundle, self.counts, max_batch)
 
     @cached_property
     def reranker(self) -> Reranker:

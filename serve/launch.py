@@ -25,6 +25,7 @@ from serve.client import Client
 from serve.config import ServeSettings
 from serve.deployments import ReplicaSetup
 from serve.preparation import prepare
+from serve.room import check_room
 
 MAX_PORT = 65_535
 EVERY_ADDRESS = ("0.0.0.0", "::")
@@ -71,13 +72,14 @@ def _metrics_folder() -> Iterator[Path]:
 @contextmanager
 def _deployed(setup: ReplicaSetup, options: argparse.Namespace, is_local: bool) -> Iterator[None]:
     """Deploy for the block; requests in flight are answered before the replicas end."""
+    import ray
     import ray.serve
 
-    from serve.app import build_app, num_cpus
+    from serve.app import build_app
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if is_local:
-        _check_cpus(num_cpus(setup))
+        check_room(setup.settings.serve.layout, ray.cluster_resources())
     ray.serve.start(
         http_options={"host": options.host, "port": options.port},
         proxy_location="HeadOnly" if is_local else "EveryNode",
@@ -103,17 +105,6 @@ def _complaints(name: str) -> str:
     said = {name: d.message.strip() for name, d in application.deployments.items() if d.message}
     lines = [f"{name}: {text.splitlines()[-1]}" for name, text in said.items()]
     return "; ".join(lines) or application.message
-
-
-def _check_cpus(needed: float) -> None:
-    import ray
-
-    available = ray.cluster_resources().get("CPU", 0.0)
-    if needed > available:
-        raise InputError(
-            f"serve.scaling: the replicas reserve {needed:g} CPUs, but Ray has {available:g}; "
-            "lower num_cpus or raise cluster.num_cpus"
-        )
 
 
 def _client(options: argparse.Namespace) -> Client:

@@ -48,7 +48,11 @@ class LocalStages:
         assert self.ranker is not None, "elsewhere"
         if not query.plan.is_ranked:
             return Ranked.unranked(candidates)
-        return await self.threads.run(query.plan, self.ranker.rank, query, candidates)
+        ranker = self.ranker
+        if ranker.max_batch == 1:
+            return await self.threads.run(query.plan, ranker.rank, query, candidates)
+        ask, most = (query, candidates), ranker.max_batch
+        return await self.threads.run_jointly(query.plan, ranker.rank_together, ask, most=most)
 
     async def rerank(self, query: Query, ranked: Ranked) -> Slate:
         """Choose and order what is shown."""

@@ -22,6 +22,7 @@ STAGE_BUCKETS_S = (
     *(0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0),
 )
 WAIT_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 REQUEST_BUCKETS_S = (
     *(0.002, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.0, 5.0),
@@ -77,6 +78,9 @@ class Metrics:
         self._stage_in = self._counter("stage_in", "items that entered a stage", "stage")
         self._stage_out = self._counter("stage_out", "items that left a stage", "stage")
         self._stage_dropped = self._counter("stage_dropped", "items a stage dropped", "stage")
+        self._rank_batch = self._histogram(
+            "rank_batch_requests", "requests that were ranked in one call", buckets=BATCH_BUCKETS
+        )
         self._candidates = self._counter("candidates", "candidates found", "source")
         self._served = self._counter("served_items", "items in answers", "source")
         self._refused = self._counter("refused", "requests refused under overload", "reason")
@@ -138,6 +142,10 @@ class Metrics:
             self._candidates.labels(source).inc(num_items)
         for source, num_items in passage.served.items():
             self._served.labels(source).inc(num_items)
+
+    def observe_batch(self, num_requests: int) -> None:
+        """Hear how many requests were ranked in one call that could have been for several."""
+        self._rank_batch.observe(num_requests)
 
     def count_events(self, recommender: str, num_events: int) -> None:
         """Count events that were written into the online store."""

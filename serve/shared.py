@@ -1,13 +1,17 @@
-"""What all bundles of one process have in common: the online store, caches and threads."""
+"""What all bundles of one process have in common: online store, caches, threads, device."""
 
+from collections.abc import Callable
 from functools import cached_property
+
+import torch
 
 from cluster.storage import Storage
 from features.stores.lmdb import LmdbStore
 from features.stores.store import Store
 from serve.caches.caches import Caches
 from serve.config import ServeSettings
-from serve.threads import Threads
+from serve.runtime import CPU
+from serve.threads import Threads, unheard
 
 ONLINE = "online"
 
@@ -18,11 +22,22 @@ class Shared:
     Args:
         settings: of the recommender.
         caches: of answers and of what models make of a user; None computes everything.
+        device: where rankers run.
+        tell: hears how many requests each call of a ranker was for.
     """
 
-    def __init__(self, settings: ServeSettings, caches: Caches | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        caches: Caches | None = None,
+        *,
+        device: torch.device = CPU,
+        tell: Callable[[int], None] = unheard,
+    ) -> None:
         self.settings = settings
         self.caches = caches
+        self.device = device
+        self._tell = tell
 
     @cached_property
     def store(self) -> Store:
@@ -34,4 +49,4 @@ class Shared:
     @cached_property
     def threads(self) -> Threads:
         """Runs the stages: so many at a time, whatever bundle they are of."""
-        return Threads(self.settings.serve.threads)
+        return Threads(self.settings.serve.threads, tell=self._tell)

@@ -69,10 +69,16 @@ def _retrieval(equipment: Equipment) -> Pass:
 
 
 def _ranking(equipment: Equipment) -> Pass:
-    """Rank as many candidates as requests will bring."""
+    """Rank as many candidates as requests will bring, alone and with as many as are batched."""
     queries, candidates = _queries(equipment), _candidates(equipment)
     ranker = equipment.ranker
-    return lambda: ranker.rank(next(queries), candidates)
+
+    def one_pass() -> None:
+        ranker.rank(next(queries), candidates)
+        if ranker.max_batch > 1:
+            ranker.rank_together([(next(queries), candidates) for _ in range(ranker.max_batch)])
+
+    return one_pass
 
 
 def _reranking(equipment: Equipment) -> Pass:

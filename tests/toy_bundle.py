@@ -13,6 +13,7 @@ from features.encoding import DAY_MS, Encoded, Encoder
 from features.schema import Feature, RateEntity, Schema
 from features.vocabulary import Vocabularies, Vocabulary
 from models.bundle import Bundle, seal
+from models.runtime.programs import Program
 from retrieval.exact import ExactIndex
 from retrieval.indexes import save_index
 from retrieval.popularity import ranked_lists
@@ -44,13 +45,14 @@ class ToyBundle(Bundle):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         vectors = torch.from_numpy(np.array(self.array("item_vectors")))
-        self.programs: dict[str, nn.Module] = {
+        self.programs: dict[str, Program] = {
             "user_tower": ToyTower(vectors),
             "ranker_user": ToyUserSide(),
             "ranker_items": ToyItemSide(),
+            "ranker_batch": ToyBothSides(),
         }
 
-    def program(self, name: str) -> nn.Module:
+    def program(self, name: str) -> Program:
         """Return a toy module."""
         return self.programs[name]
 
@@ -85,6 +87,21 @@ class ToyItemSide(nn.Module):
         """Predict (n, 3)."""
         share = items["item_codes"][:, 0].float() / (ITEMS + 1)
         return torch.stack([share, 1 - share, torch.full_like(share, 10.0)], dim=1)
+
+
+class ToyBothSides(nn.Module):
+    """The same for several requests."""
+
+    def forward(
+        self, users: dict[str, torch.Tensor], items: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Predict (requests, n, 3)."""
+        user_side, item_side = ToyUserSide(), ToyItemSide()
+        found = []
+        for row in range(len(items["item_codes"])):
+            state = user_side({name: part[row : row + 1] for name, part in users.items()})
+            found.append(item_side(state, {name: part[row] for name, part in items.items()}))
+        return torch.stack(found)
 
 
 def toy_schema(*, has_time: bool = True) -> Schema:
@@ -142,7 +159,8 @@ def toy_bundle(folder: Path, *, has_ranker: bool = True, has_time: bool = True) 
     for entity in schema.entities_of("context"):
         np.save(folder / "context_counts" / f"{entity.name}.npy", np.ones((3, width), np.float32))
     if has_ranker:
-        (folder / "ranker_items.pt2").touch()
+        for name in ("ranker_items", "ranker_batch"):
+            (folder / f"{name}.pt2").touch()
     seal(folder, {"fingerprint": schema.fingerprint, "data_end_ms": DATA_END_MS})
     return ToyBundle(folder)
 

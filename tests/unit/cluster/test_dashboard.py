@@ -31,6 +31,7 @@ def labels() -> dict[str, set[str]]:
     metrics = Metrics()
     metrics.observe_request("/v1/recommendations", 200, 0.01)
     metrics.observe(passage())
+    metrics.observe_batch(4)
     metrics.count_events("shop", 3)
     for outcome in ("hit", "miss", "eviction"):
         metrics.count_cache("answers", outcome)

@@ -53,6 +53,8 @@ def test_every_stage_is_run(equipment: Equipment) -> None:
     class Noted:
         """A stage that notes its calls."""
 
+        max_batch = 1
+
         def __getattr__(self, name: str) -> Any:
             def run(query: Query, *_: Any) -> None:
                 ran.append(name)
