@@ -1,5 +1,6 @@
 """Worker processes that gloo connects, without Ray."""
 
+import multiprocessing
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,16 @@ from tests.linear import Silence
 from train.checkpoints import Checkpoints
 from train.peers import Peers
 from train.plain import PlainRuntime
+
+# What every worker needs, imported once by the process that they are forked from.
+PRELOADED = [
+    "pytest",
+    "tests.gloo",
+    "tests.toy_ranking",
+    "tests.toy_retrieval",
+    "torch._inductor.config",
+    "train.trainees",
+]
 
 
 class GlooRuntime(PlainRuntime):
@@ -46,7 +57,10 @@ def run_connected(count: int, function: Callable[..., None], *args: object) -> N
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_connect, (count, port, function, args), nprocs=count)
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    torch.multiprocessing.start_processes(
+        _connect, (count, port, function, args), nprocs=count, start_method="forkserver"
+    )
 
 
 def _connect(

@@ -140,7 +140,7 @@ def trained_all(folder: Path) -> dict[Case, Outcome]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toys")
     toy_ranking.toy_examples(folder / "ranking", rows=100)
-    timelines = toy_retrieval.random_timelines(toy_retrieval.np.random.default_rng(4), num_users=40)
+    timelines = toy_retrieval.random_timelines(toy_retrieval.np.random.default_rng(4), num_users=20)
     toy_retrieval.toy_examples(folder / "retrieval", timelines)
     return folder
 
