@@ -16,10 +16,11 @@ from pyarrow import parquet
 
 from cluster.config import load
 from cluster.storage import Storage
-from features.examples import Examples
+from features.stores.record import Record
 from retrieval.registry import champion
 from serve.admission import Admission
 from serve.bulk import Bulk, Terms
+from serve.commission import Users
 from serve.config import ServeSettings
 from serve.edition import MANIFEST
 from serve.equipment import Equipment
@@ -27,19 +28,24 @@ from serve.messages import Request
 from serve.metrics import Metrics
 from serve.part import part_table
 from serve.pipeline import Pipeline
+from serve.shared import Shared
 from tests.conftest import COMMAND_TIMEOUT_S, ROOT, TINY
 
 pytestmark = pytest.mark.integration
 
 CHUNK_USERS = 10
 NUM_ITEMS = 30
+NEWCOMER = 10**9
 
 
 @pytest.fixture(scope="module")
 def root(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy: other tests have a store without answers."""
+    """A copy, as other tests have a store without answers, where a live event named a newcomer."""
     copy = tmp_path_factory.mktemp("batch") / "root"
     shutil.copytree(tiny_bundle_root, copy, symlinks=True)
+    store = Shared(load(ServeSettings, TINY, [f"storage.root={copy}"])).store
+    store.update({str(NEWCOMER): lambda _: Record("live")})
+    store.close()
     return copy
 
 
@@ -93,8 +99,9 @@ def test_a_killed_batch_goes_on_and_the_service_answers_from_it(root: Path, tmp_
     torch.set_num_threads(1)
     storage = Storage(str(root), "tiny")
     settings = load(ServeSettings, TINY, [f"storage.root={root}"])
+    user_ids = Users.of(settings, None).ids
+    assert user_ids[-1].as_py() == NEWCOMER
     equipment = Equipment.open(settings, champion(storage))
-    user_ids = Examples.open(storage).user_ids.to_arrow()
     terms = Terms(NUM_ITEMS, {}, manifest["made_ms"])
     expected = Bulk(equipment, terms).answers(user_ids.to_pylist())
     table = part_table(equipment.bundle, user_ids, expected, made_ms=terms.now_ms)
