@@ -21,8 +21,11 @@ demo: setup ## synthetic world to recommendations over HTTP, printed as tables
 serve: setup ## keep the service of CONFIG=configs/NAME.toml up
 	$(PYTHON) -m serve $(CONFIG)
 
+# Modules keep to one process for their fixtures' sake. All tests run even where some have failed.
 test: setup ## every test but the long quality runs
-	$(PYTHON) -m pytest -m 'not long and not gpu'
+	@$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
+		-m 'not alone and not long and not gpu'; beside=$$?; \
+	$(PYTHON) -m pytest -m 'alone and not long and not gpu' && exit $$beside
 
 check: setup ## lint, format, types and import contracts; changes nothing
 	$(VENV)/bin/ruff check $(FOLDERS)

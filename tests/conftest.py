@@ -1,9 +1,11 @@
 """Fixtures that several layers share: the tiny world, prepared, trained and published once."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,12 +48,33 @@ def succeed(folder: str, arguments: Sequence[str], config: Path = TINY) -> None:
     assert done.returncode == 0, f"python -m {folder}:\n{done.stdout}\n{done.stderr}"
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that `make` has filled; test processes side by side have copies of one."""
+    own = factory.mktemp(name)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make(own)
+        return own
+    first = factory.getbasetemp().parent / name
+    is_made = first.with_suffix(".made")
+    with first.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_made.exists():
+            shutil.rmtree(first, ignore_errors=True)
+            first.mkdir()
+            make(first)
+            is_made.touch()
+    shutil.copytree(first, own, symlinks=True, dirs_exist_ok=True)
+    return own
+
+
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage root with the tiny world prepared by `python -m features`."""
-    root = tmp_path_factory.mktemp("tiny")
-    succeed("features", ["--set", f"storage.root={root}"])
-    return root
+
+    def prepare(root: Path) -> None:
+        succeed("features", ["--set", f"storage.root={root}"])
+
+    return made_once(tmp_path_factory, "tiny", prepare)
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +84,14 @@ def tiny_storage(tiny_root: Path) -> Storage:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle_root(tiny_root: Path) -> Path:
-    """The tiny world's root with both models trained and a champion bundle published."""
-    succeed(
-        "train", ["--set", f"storage.root={tiny_root}", "--report", str(tiny_root / "report.json")]
-    )
-    succeed("retrieval", ["--set", f"storage.root={tiny_root}"])
-    return tiny_root
+def tiny_bundle_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another root with the tiny world, both models trained and a champion bundle published."""
+
+    def publish(root: Path) -> None:
+        shutil.copytree(tiny_root, root, symlinks=True, dirs_exist_ok=True)
+        overrides = ["--set", f"storage.root={root}"]
+        # Ray Train has tests of its own.
+        succeed("train", [*overrides, "--set", "train.num_workers=0"])
+        succeed("retrieval", overrides)
+
+    return made_once(tmp_path_factory, "tiny-bundle", publish)

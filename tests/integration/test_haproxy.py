@@ -18,6 +18,7 @@ from tests.patience import wait_for
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.alone,
     pytest.mark.skipif(not haproxy.environment(), reason="no HAProxy, or no Linux"),
 ]
 

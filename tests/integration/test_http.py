@@ -13,7 +13,7 @@ from cluster.storage import Storage
 from features.examples import Examples
 from serve.client import Client, ServiceProcess, serve_command
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 TINY = Path(__file__).resolve().parent.parent / "tiny.toml"
 RECOMMENDATIONS = "/v1/recommendations"

@@ -14,7 +14,7 @@ from tests.clients import load_on
 from tests.conftest import TINY
 from tests.patience import wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 DEPLOYMENTS = (
     'serve.deployments=[{name="gateway", stages=["hydrate", "retrieve", "rerank"], num_cpus=0.5, '

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 TINY = Path(__file__).resolve().parent.parent / "tiny.toml"
 COMMAND = [sys.executable, "-m", "benchmarks.serve_spike", str(TINY), "--simulated", "--quick"]

@@ -15,7 +15,7 @@ from cluster.storage import Storage
 from features.examples import Examples
 from serve.client import Client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 TOPOLOGIES = ("fused", "split", "mixed")
 

@@ -10,6 +10,7 @@ from tests.conftest import COMMAND_TIMEOUT_S, ROOT
 
 
 @pytest.mark.integration
+@pytest.mark.alone
 def test_every_variant_trains_and_the_last_line_holds_the_figures() -> None:
     command = [sys.executable, "-m", "benchmarks.train_throughput", "--quick", "--no-torchrec"]
     done = subprocess.run(

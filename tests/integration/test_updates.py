@@ -14,7 +14,7 @@ from serve.client import Client
 from tests.clients import Exchange, load_on
 from tests.patience import wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 # Two rankers as soon as its calls keep one busy for a hundredth of the time: those in flight would
 # be few enough for one. The value of a click shows in every answer which version has made it.

@@ -21,7 +21,7 @@ from tests.clients import CLIENTS, load_on
 from tests.conftest import TINY, succeed
 from tests.patience import wait_for
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 CHECKED = 40
 NEWCOMER, LIKE = "1000000", "7"
@@ -44,7 +44,7 @@ def root(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A copy of the published world, with another ranker that is not published yet."""
     root = tmp_path_factory.mktemp("versions") / "world"
     shutil.copytree(tiny_bundle_root, root, symlinks=True)
-    overrides = [f"storage.root={root}", "train.ranking.seed=1"]
+    overrides = [f"storage.root={root}", "train.ranking.seed=1", "train.num_workers=0"]
     succeed("train", ["--only", "ranking", *(part for o in overrides for part in ("--set", o))])
     return root
 
