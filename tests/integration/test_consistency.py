@@ -89,6 +89,7 @@ class Prepared:
 
     id = "prepared"
     has_ranker = False
+    has_batch_ranker = False
 
     def __init__(self, examples: Examples) -> None:
         self.schema = examples.schema
