@@ -114,6 +114,10 @@ class Admission:
         """Return what autoscaling asks for: see `serve.autoscaling`."""
         return {"demand": self.demand(), "pressure": self.ladder.pressure}
 
+    def rate(self) -> float:
+        """Return arrivals per second of late, those included that were refused."""
+        return self.pressure.rate(self._clock())
+
     def demand(self) -> float:
         """Return the share of the replica that full answers to all arrivals take."""
         return self.pressure.utilization(0, self._clock())

@@ -4,6 +4,7 @@ Ray Serve's controller runs this, pickled with its code: it knows nothing of our
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ LARGEST_STEP_DOWN = 0.25
 STEP_DOWN_S = 5.0
 MEMORY = "memory"
 DEMAND = "demand"
+OFFERED = "offered"
 PRESSURE = "pressure"
 
 
@@ -119,6 +121,7 @@ def sample_of(context: Any) -> Sample:
     """Read what Ray Serve knows of a deployment and what its replicas tell."""
     told = context.raw_metrics or {}
     demands, pressures = _latest(told.get(DEMAND)), _latest(told.get(PRESSURE))
+    offered = _latest(told.get(OFFERED))
     return Sample(
         now_s=context.current_time,
         target=context.target_num_replicas,
@@ -126,13 +129,26 @@ def sample_of(context: Any) -> Sample:
         lowest=context.capacity_adjusted_min_replicas,
         highest=context.capacity_adjusted_max_replicas,
         ongoing=context.total_num_requests,
-        demand=sum(demands) if demands else None,
+        demand=_demand(demands, offered) if demands else None,
         pressure=max(pressures) if pressures else None,
     )
 
 
 def _latest(told: dict[Any, list[Any]] | None) -> list[float]:
     return [series[-1].value for series in (told or {}).values() if series]
+
+
+def _demand(demands: Sequence[float], offered: Sequence[float]) -> float:
+    """Return how many replicas all arrivals would keep fully busy.
+
+    Args:
+        demands: the share of each replica that its own arrivals would take.
+        offered: how many replicas like itself those of the whole service would take, as far as
+            each knows. A stage that answers leave out when the service is overloaded has no
+            arrivals of its own; replicas that have not worked yet know no cost and say 0.
+    """
+    known = [estimate for estimate in offered if estimate > 0]
+    return max(sum(demands), sum(known) / len(known) if known else 0.0)
 
 
 def _needed(limits: Limits, sample: Sample, growth: float) -> float:

@@ -21,22 +21,17 @@ from serve.gateway import gateway_app
 from serve.local import LocalStages
 from serve.logs import open_log
 from serve.metrics import Metrics
-from serve.pipeline import RESERVED
-from serve.progress import Progress, advance
+from serve.progress import Progress
 from serve.readiness import log_ready
 from serve.remote import PlacedStages, RemoteGroup
 from serve.service import Service
 from serve.shared import Shared
-from serve.stages import BundleMismatchError
-from serve.topology import GATEWAY, StageName, share_of, stages_of
+from serve.station import Station
+from serve.topology import GATEWAY, StageName, stages_of
 from serve.versions.follower import SYNC_S, Follower
-from serve.versions.lineup import Lineup
 from serve.versions.orders import Orders, Report
 from serve.warming import warm
-from serve.workload import Workload
 
-RETURN = 0.05
-"""Share of the budget for the way back."""
 PATIENCE_S = 2.0
 """A coordinator that does not answer within this time is done without."""
 
@@ -186,30 +181,20 @@ class StageReplica:
     ) -> None:
         opener = Opener(setup, name, versions)
         first, orders = await opener.first()
-        self.lineup = Lineup(name, opener.local)
-        self.lineup.held[first.bundle.id] = first.local(opener.names)
+        self.station = Station(opener.settings.serve, name, opener.local)
+        self.station.lineup.held[first.bundle.id] = first.local(opener.names)
         if orders is not None:
-            self.lineup.follow(orders)
-            await self.lineup.opened()
-        self.follower = Follower(self.lineup, opener.ask)
-        config = opener.settings.serve
-        self.reserved_s = (RESERVED + RETURN) * config.budget / 1000
-        objective_s = share_of(opener.names) * config.objective / 1000
-        self.workload = Workload(objective_s, parallelism=config.threads)
+            self.station.follow(orders)
+            await self.station.lineup.opened()
+        self.follower = Follower(self.station, opener.ask)
 
     async def run(self, names: tuple[StageName, ...], given: Progress) -> Progress:
         """Run some of the stages on what earlier ones have made."""
-        stages = self.lineup.held.get(given.plan.bundle or "")
-        if stages is None:
-            raise BundleMismatchError(f"this replica does not hold bundle {given.plan.bundle}")
-        with self.workload.counted(given.plan) as call:
-            made = await advance(stages, names, given, reserved_s=self.reserved_s)
-            call.is_answered = made.failed is None
-        return made
+        return await self.station.run(names, given)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Tell Ray Serve what `serve.autoscaling` goes by."""
-        return self.workload.stats()
+        return self.station.workload.stats()
 
     def check_health(self) -> None:
         """Fail when the replica follows the coordinator no more."""

@@ -103,7 +103,7 @@ class Service:
         """Tell the coordinator which bundles this replica holds, and what it has seen of them."""
         answers, trials = self.comparison.report()
         own = self.lineup.report(self.champion)
-        return replace(own, answers=answers, trials=trials)
+        return replace(own, answers=answers, trials=trials, rate=self.admission.rate())
 
     def follow(self, orders: Orders) -> None:
         """Answer from the champion, once it is held; requests in flight end as they began."""

@@ -1,5 +1,6 @@
 """What a stage's replica tells autoscaling: how much of it arrivals take, how long they wait."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from serve.plan import Plan
 from serve.pressure import Pressure
 
+TOLD_S = 5.0
+"""A rate that was told longer ago than this says nothing of the present."""
 FULL, CHEAPER = 0, 1
 """Levels of quality: of all that make a call cheaper, one mean cost is enough."""
 
@@ -44,6 +47,12 @@ class Workload:
         self._pressure = Pressure(2, parallelism=parallelism)
         self._level = FULL
         self._clock = clock
+        self._told_rate = 0.0
+        self._told_s = -math.inf
+
+    def hear(self, rate: float) -> None:
+        """Take the requests per second that come to the service, called for here or not."""
+        self._told_rate, self._told_s = rate, self._clock()
 
     @contextmanager
     def counted(self, plan: Plan) -> Iterator[Call]:
@@ -69,7 +78,14 @@ class Workload:
         What a call takes on a free thread is no reason for more replicas, so that only its
         waiting for one counts as pressure.
         """
+        now_s = self._clock()
         return {
-            "demand": self._pressure.utilization(FULL, self._clock()),
+            "demand": self._pressure.utilization(FULL, now_s),
+            "offered": self._offered(now_s),
             "pressure": self._pressure.waiting_s(self._level) / self.objective_s,
         }
+
+    def _offered(self, now_s: float) -> float:
+        """Return how many replicas a call for each request would take, 0 where that is unknown."""
+        is_known = now_s - self._told_s <= TOLD_S
+        return self._told_rate * self._pressure.cost_s(FULL) if is_known else 0.0

@@ -81,6 +81,7 @@ class Coordinator:
             challenger=challenge.bundle if challenge.is_on else None,
             kept=tuple(i for i, until_s in self._needed_until_s.items() if until_s > now_s),
             status=self.status(),
+            rate=self._roster.rate(now_s),
         )
 
     def observe(self, sighting: Sighting) -> None:

@@ -19,6 +19,7 @@ class Report:
         champion: what it answers from; None for one that answers nobody.
         answers: what it has counted since its last report, by bundle.
         trials: what became of live requests that bundles answered unseen, by bundle.
+        rate: requests per second that came to a gateway and were not answered from its cache.
     """
 
     replica: str
@@ -28,6 +29,7 @@ class Report:
     champion: str | None = None
     answers: Mapping[str, Tally] = field(default_factory=dict)
     trials: Mapping[str, Tally] = field(default_factory=dict)
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Orders:
         challenger: answers beside the champion; every replica holds it.
         kept: bundles that may not be closed yet, as requests may still ask for them.
         status: what a person who asks is told.
+        rate: requests per second that came to all gateways, those included that stages have not
+            heard of, as they were degraded or refused.
     """
 
     champion: str
@@ -49,3 +53,4 @@ class Orders:
     challenger: str | None = None
     kept: tuple[str, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
+    rate: float = 0.0

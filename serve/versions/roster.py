@@ -8,6 +8,9 @@ from serve.versions.tally import Tally
 
 LEASE_S = 5.0
 """A replica that has not reported for so long is gone."""
+RATE_LEASE_S = 1.5
+"""What came to a gateway that has not reported for so long is not counted: when it has died, the
+others have its requests."""
 
 
 class Roster:
@@ -30,6 +33,14 @@ class Roster:
     def reports(self) -> list[Report]:
         """The latest report of every replica."""
         return [report for report, _ in self._heard.values()]
+
+    def rate(self, now_s: float) -> float:
+        """Return the requests per second that come to all gateways."""
+        return sum(
+            report.rate
+            for report, heard_s in self._heard.values()
+            if now_s - heard_s <= RATE_LEASE_S
+        )
 
     def answering(self) -> str | None:
         """Return what most gateways answer from."""

@@ -163,9 +163,10 @@ def test_after_a_stall_one_request_at_a_time_finds_out_what_they_cost_now() -> N
     assert served[-1][1].reason is None
 
 
-def test_demand_counts_what_was_refused_and_at_full_quality() -> None:
+def test_demand_and_rate_count_what_was_refused_and_at_full_quality() -> None:
     replica = Replica(OverloadConfig(steps=("no_ranker",)))
     replica.serve(poisson((50, 5), (1000, 5)))
+    assert replica.admission.rate() == pytest.approx(1000, rel=0.3)
     assert replica.admission.stats()["demand"] == pytest.approx(1000 * COSTS_S[0], rel=0.3)
 
 

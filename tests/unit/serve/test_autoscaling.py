@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serve.autoscaling import DEMAND, PRESSURE, Limits, Memory, Sample, SpikePolicy, decide
+from serve.autoscaling import (
+    DEMAND,
+    OFFERED,
+    PRESSURE,
+    Limits,
+    Memory,
+    Sample,
+    SpikePolicy,
+    decide,
+    sample_of,
+)
 from serve.scaling import DeploymentConfig
 
 TICK_S = 0.1
@@ -167,17 +177,16 @@ def test_after_a_restart_nothing_is_given_up_before_the_delay_has_passed() -> No
         assert decided == 8
 
 
-def test_the_policy_reads_ray_serve_s_context() -> None:
-    def series(*values: float) -> list[Any]:
-        return [SimpleNamespace(timestamp=0.0, value=value) for value in values]
+def series(*values: float) -> list[Any]:
+    """Return values as Ray Serve keeps what a replica tells."""
+    return [SimpleNamespace(timestamp=0.0, value=value) for value in values]
 
-    policy = SpikePolicy(target_utilization=0.5, spare=0, up_delay_s=0.0)
-    context = SimpleNamespace(
+
+def context_of(**told: dict[str, list[Any]]) -> SimpleNamespace:
+    """Return Ray Serve's context of a deployment whose replicas tell something."""
+    return SimpleNamespace(
         policy_state={},
-        raw_metrics={
-            DEMAND: {"a": series(9.0, 1.0), "b": series(0.5)},
-            PRESSURE: {"a": series(0.2), "b": []},
-        },
+        raw_metrics=told,
         current_time=100.0,
         target_num_replicas=2,
         current_num_replicas=2,
@@ -185,6 +194,25 @@ def test_the_policy_reads_ray_serve_s_context() -> None:
         capacity_adjusted_max_replicas=9,
         total_num_requests=3.0,
     )
+
+
+@pytest.mark.parametrize(
+    ("offered", "demand"),
+    [((0.0, 0.0), 1.5), ((1.0, 1.2), 1.5), ((4.0, 5.0), 4.5), ((4.0, 0.0), 4.0)],
+    ids=["unknown", "all called for", "left out", "one has just started"],
+)
+def test_demand_is_that_of_all_requests_where_a_stage_is_not_asked(
+    offered: tuple[float, float], demand: float
+) -> None:
+    demands = {"a": series(9.0, 1.0), "b": series(0.5)}
+    estimates = {name: series(value) for name, value in zip("ab", offered, strict=True)}
+    assert sample_of(context_of(**{DEMAND: demands, OFFERED: estimates})).demand == demand
+
+
+def test_the_policy_reads_ray_serve_s_context() -> None:
+    policy = SpikePolicy(target_utilization=0.5, spare=0, up_delay_s=0.0)
+    demands = {"a": series(9.0, 1.0), "b": series(0.5)}
+    context = context_of(**{DEMAND: demands, PRESSURE: {"a": series(0.2), "b": []}})
     target, state = policy(context)
     assert target == 3
     context.policy_state, context.raw_metrics = state, {}

@@ -99,6 +99,18 @@ def test_a_champion_answers_once_it_is_held(
     asyncio.run(run())
 
 
+def test_a_gateway_reports_how_many_requests_come(
+    settings: ServeSettings, bundles: dict[str, ToyBundle]
+) -> None:
+    async def run() -> None:
+        service = service_of(settings, bundles)
+        assert service.report().rate == 0.0
+        await ask(service)
+        assert service.report().rate > 0.0
+
+    asyncio.run(run())
+
+
 def test_a_request_in_flight_ends_with_the_bundle_that_it_began_with(
     settings: ServeSettings, bundles: dict[str, ToyBundle]
 ) -> None:

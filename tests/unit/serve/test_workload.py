@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from serve.plan import FULL, Plan
-from serve.workload import Workload
+from serve.workload import TOLD_S, Workload
 
 CHEAP = Plan(max_candidates=10)
 
@@ -42,13 +42,20 @@ class Stage:
         return self.workload.stats()["demand"]
 
     @property
+    def offered(self) -> float:
+        """How many replicas like this one a call for each of the service's requests would take."""
+        return self.workload.stats()["offered"]
+
+    @property
     def pressure(self) -> float:
         """The wait of one more call, over the objective."""
         return self.workload.stats()["pressure"]
 
 
-def test_a_replica_that_was_never_called_has_neither() -> None:
-    assert Stage().workload.stats() == {"demand": 0.0, "pressure": 0.0}
+def test_a_replica_that_was_never_called_has_none_of_these() -> None:
+    stage = Stage()
+    stage.workload.hear(500.0)
+    assert stage.workload.stats() == {"demand": 0.0, "offered": 0.0, "pressure": 0.0}
 
 
 def test_demand_is_the_share_of_the_time_that_calls_take() -> None:
@@ -104,6 +111,25 @@ def test_calls_that_nobody_waits_for_any_more_have_cost_what_they_took() -> None
         with pytest.raises(TimeoutError):
             stage.call_in_vain(0.2)
     assert stage.demand == pytest.approx(1.0, rel=0.25)
+
+
+def test_a_stage_that_is_left_out_goes_by_the_requests_that_come_to_the_service() -> None:
+    stage = Stage()
+    stage.calls(rate=40, seconds=5)
+    stage.now_s += 30.0
+    stage.workload.hear(300.0)
+    assert stage.demand == pytest.approx(0.0, abs=0.01)
+    assert stage.offered == pytest.approx(3.0)
+
+
+def test_a_rate_of_which_nothing_was_heard_since_is_forgotten() -> None:
+    stage = Stage()
+    stage.call(0.010)
+    stage.workload.hear(300.0)
+    stage.now_s += TOLD_S
+    assert stage.offered == pytest.approx(3.0)
+    stage.now_s += 0.1
+    assert stage.offered == 0.0
 
 
 def test_pressure_is_the_wait_for_a_free_thread_over_the_objective() -> None:

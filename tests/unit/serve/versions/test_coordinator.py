@@ -13,7 +13,7 @@ from serve.versions.coordinator import (
 )
 from serve.versions.failures import RETRY_S
 from serve.versions.orders import Orders, Report
-from serve.versions.roster import LEASE_S
+from serve.versions.roster import LEASE_S, RATE_LEASE_S
 from serve.versions.sighting import Sighting
 from serve.versions.tally import Tally
 
@@ -404,6 +404,26 @@ def test_another_coordinator_goes_on_where_the_last_one_died(fleet: Fleet) -> No
     orders = fleet.coordinator.sync(report)
     assert orders is not None
     assert orders.champion == "new"
+
+
+def test_every_replica_hears_how_many_requests_come_to_all_gateways(fleet: Fleet) -> None:
+    for name, rate in (("gateway-1", 40.0), ("gateway-2", 60.0)):
+        fleet.coordinator.sync(Report(name, "gateway", ("old",), champion="old", rate=rate))
+    ranker = Report("ranker", "ranker", ("old",))
+    orders = fleet.coordinator.sync(ranker)
+    assert orders is not None
+    assert orders.rate == 100.0
+
+
+def test_requests_of_a_gateway_that_has_died_are_not_counted_beside_those_who_got_them(
+    fleet: Fleet,
+) -> None:
+    fleet.coordinator.sync(Report("gateway-1", "gateway", ("old",), champion="old", rate=50.0))
+    fleet.clock.now_s += RATE_LEASE_S + 0.1
+    survivor = Report("gateway-2", "gateway", ("old",), champion="old", rate=100.0)
+    orders = fleet.coordinator.sync(survivor)
+    assert orders is not None
+    assert orders.rate == 100.0
 
 
 def test_without_gateways_the_deployed_bundle_is_the_champion() -> None:
