@@ -17,6 +17,7 @@ from cluster.storage import MANIFEST, Storage
 from retrieval.registry import CHALLENGER, Registry
 from serve.client import ServiceProcess, serve_command
 from serve.config import ServeSettings
+from serve.shared import ONLINE
 from tests.clients import CLIENTS, load_on
 from tests.conftest import TINY, succeed
 from tests.patience import wait_for
@@ -41,9 +42,13 @@ def wait_until_answering(service: ServiceProcess, bundle_id: str) -> None:
 
 @pytest.fixture(scope="module")
 def root(tiny_bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the published world, with another ranker that is not published yet."""
+    """A copy of the published world, with another ranker that is not published yet.
+
+    What other tests told the world's online store stays behind.
+    """
     root = tmp_path_factory.mktemp("versions") / "world"
-    shutil.copytree(tiny_bundle_root, root, symlinks=True)
+    ignored = shutil.ignore_patterns(ONLINE)
+    shutil.copytree(tiny_bundle_root, root, symlinks=True, ignore=ignored)
     overrides = [f"storage.root={root}", "train.ranking.seed=1", "train.num_workers=0"]
     succeed("train", ["--only", "ranking", *(part for o in overrides for part in ("--set", o))])
     return root
