@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.load import DEGRADED, OK, Target, read_answer
+from benchmarks.load import DEGRADED, OK, Answer, Target, read_answer
 
 TIMEOUT_S = 10.0
 LOST = 0
@@ -125,15 +125,17 @@ class Arrivals:
 
     async def _outcome(self, request: bytes, due_s: float) -> tuple[float, float, int, str | None]:
         try:
-            status, body = await asyncio.wait_for(self._exchange(request), TIMEOUT_S)
+            answer = await asyncio.wait_for(self._exchange(request), TIMEOUT_S)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             return due_s, time.perf_counter(), LOST, None
-        if self._hear is not None and status == OK:
-            self._hear(request.partition(b"\r\n\r\n")[2], body, time.time_ns() // 1_000_000)
-        found = DEGRADED.search(body)
-        return due_s, time.perf_counter(), status, found[1].decode() if found else None
+        if self._hear is not None and answer.status == OK:
+            body = request.partition(b"\r\n\r\n")[2]
+            self._hear(body, answer.body, time.time_ns() // 1_000_000)
+        found = DEGRADED.search(answer.body)
+        degraded = found[1].decode() if found else None
+        return due_s, time.perf_counter(), answer.status, degraded
 
-    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+    async def _exchange(self, request: bytes) -> Answer:
         """Send over a free connection that its server has not closed, or over a new one."""
         connection = self._free.pop() if self._free else None
         while connection is not None and connection[0].at_eof():
@@ -145,7 +147,7 @@ class Arrivals:
 
     async def _answer(
         self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         reader, writer = connection
         try:
             writer.write(request)
@@ -153,7 +155,10 @@ class Arrivals:
         except BaseException:
             writer.close()
             raise
-        self._free.append(connection)
+        if answer.is_last:
+            writer.close()
+        else:
+            self._free.append(connection)
         return answer
 
 

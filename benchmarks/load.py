@@ -44,6 +44,17 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    body: bytes
+    is_last: bool
+    """Whether the server closes the connection, as a proxy does that another one takes over from:
+    what would be sent on it is lost (RFC 9112, 9.6)."""
+
+
+@dataclass(frozen=True)
 class Target:
     """Where requests go, and the bodies that are sent in turn."""
 
@@ -103,31 +114,33 @@ async def _client(
             break
         try:
             writer.write(request)
-            status, body = await read_answer(reader)
+            answer = await read_answer(reader)
         except (asyncio.IncompleteReadError, ConnectionResetError):
             reader, writer = await asyncio.open_connection(target.host, target.port)
             writer.write(request)
-            status, body = await read_answer(reader)
+            answer = await read_answer(reader)
         ms = (time.perf_counter() - started) * 1000
-        results.append(Result(ms, status, is_degraded=bool(DEGRADED.search(body))))
+        results.append(Result(ms, answer.status, is_degraded=bool(DEGRADED.search(answer.body))))
     writer.close()
     await writer.wait_closed()
     return results
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Read one answer to its end; return its status and its body."""
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read one answer to its end."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if b": " in line)
     status = int(lines[0].split(b" ")[1])
+    is_last = headers.get(b"connection") == b"close"
     if b"content-length" in headers:
-        return status, await reader.readexactly(int(headers[b"content-length"]))
+        body = await reader.readexactly(int(headers[b"content-length"]))
+        return Answer(status, body, is_last)
     chunks = []
     while size := int(await reader.readline(), 16):
         chunks.append((await reader.readexactly(size + 2))[:-2])
     await reader.readline()
-    return status, b"".join(chunks)
+    return Answer(status, b"".join(chunks), is_last)
 
 
 def main() -> None:

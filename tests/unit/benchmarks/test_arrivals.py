@@ -66,6 +66,19 @@ def test_a_stalled_service_is_charged_for_what_was_due_meanwhile() -> None:
     assert found[2].latency_ms >= 1000 * (stall_s - 0.1)
 
 
+def test_a_connection_that_its_server_ends_takes_no_more_requests() -> None:
+    ended = OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(ended)
+        await reader.read()  # whatever else comes is answered by nobody
+        writer.close()
+
+    found = outcomes(answer_once, [0.0, 0.1, 0.2])
+    assert [one.status for one in found] == [200] * 3
+
+
 def test_refused_and_lost_requests_are_told_apart() -> None:
     number = 0
 
