@@ -97,15 +97,15 @@ class Ranker(nn.Module):
         mask = torch.where(inputs["history_gaps"] > 0, 0.0, -math.inf)
         user = self._user(inputs, self.attention.mean(projected, mask))
         rate_logits = self.heads.user_rates(inputs["user_rates"])
-        values = [inputs[name] for name in HISTORY_VALUES]
-        return user, self.cross.user_side(user), projected, mask, rate_logits, *values
+        known = self.matches.sorted([inputs[name] for name in HISTORY_VALUES], mask)
+        return user, self.cross.user_side(user), projected, mask, rate_logits, *known
 
     def item_side(self, state: State, inputs: Inputs) -> Tensor:
         """Return outputs (batch, n, tasks) of item inputs (batch, n, ...)."""
-        user, crossed_user, projected, mask, rate_logits, *values = state
+        user, crossed_user, projected, mask, rate_logits, *known = state
         item = self._item(inputs)
         attended = self.attention.item_side(projected, mask, item)
-        matches = self.matches.by_candidate(values, mask, [inputs[name] for name in ITEM_VALUES])
+        matches = self.matches.by_candidate(known, mask, [inputs[name] for name in ITEM_VALUES])
         items = self._items(inputs, item, matches, attended)
         features = self.mixture(self.cross.item_side(user, crossed_user, items))
         outputs: Tensor = self.heads(features, rate_logits, inputs["item_rates"])
