@@ -61,8 +61,8 @@ class HistoryMatches(nn.Module):
         keys = _keys(codes, multi)
         counts = _counts(known[0], keys.flatten(1)).view(keys.shape)
         counts = counts * (_flat(codes, multi) > 0)
-        single, several = counts.split([codes.shape[-1], multi[0, 0].numel()], dim=-1)
-        means = _mean(several.view(multi.shape), multi)
+        single = counts[..., : codes.shape[-1]]
+        means = _mean(counts[..., codes.shape[-1] :].view(multi.shape), multi)
         lengths = (mask == 0).sum(-1)[:, None, None]
         return _scaled(torch.cat([single, means], dim=-1), lengths)
 
