@@ -36,7 +36,9 @@ class _Session:
 
     def __init__(self, module: nn.Module, arguments: tuple[Any, ...], folder: Path) -> None:
         path = folder / f"{type(module).__name__}.onnx"
-        torch.onnx.export(module, arguments, path, dynamo=True, external_data=False, verbose=False)
+        # A dict at the end would be taken for keyword arguments.
+        given = (*arguments, {})
+        torch.onnx.export(module, given, path, dynamo=True, external_data=False, verbose=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(

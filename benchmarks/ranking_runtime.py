@@ -4,7 +4,8 @@
 
 The config's ranker over its prepared data, with random weights: speed does not depend on them. All
 runtimes compute in turn in one thread; medians are of that thread's CPU time, which other work on
-the machine hardly changes. ONNX Runtime takes part where the extra `onnx` is installed.
+the machine hardly changes. ONNX Runtime takes part where the extra `onnx` is installed; it has no
+binary search, so that a ranker without history matches is compared with it.
 """
 
 import argparse
@@ -41,6 +42,8 @@ RESULTS = Path(__file__).parent / "results" / "ranking_runtime.json"
 WARM_UP = 5
 TOGETHER = 4
 """Requests of one batch, for what batching across requests brings."""
+SIDES = ("ranker_user", "ranker_items")
+BARE = "without matches, "
 BATCHED = f"compiled, {TOGETHER} requests together"
 
 Tensors = dict[str, Tensor]
@@ -56,6 +59,10 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="millrace-runtime-") as folder:
         with torch.no_grad():
             calls = _calls(ranker, user, items, Path(folder))
+            if _has_onnx():
+                calls |= _onnx_calls(
+                    _without_matches(settings, examples), user, items, Path(folder)
+                )
         with torch.inference_mode():
             errors = _errors(calls)
             rows = _measured(calls, options.rounds)
@@ -102,12 +109,32 @@ def _calls(ranker: Ranker, user: Tensors, items: Tensors, folder: Path) -> dict[
         "compiled, items of one request": lambda: package(state, items),
         BATCHED: lambda: compiled["ranker_batch"](users, batched),
     }
-    if _has_onnx():
-        from benchmarks.onnx_session import onnx_call
-
-        calls["onnx"] = onnx_call(user_side, item_side, user, items, folder)
-        calls["onnx, repeated"] = onnx_call(None, repeated, many, items, folder)
     return calls
+
+
+def _without_matches(settings: TrainSettings, examples: Examples) -> Ranker:
+    """Return the config's ranker as ONNX can express it."""
+    ranker = settings.models.ranker.model_copy(update={"history_matches": False})
+    models = settings.models.model_copy(update={"ranker": ranker})
+    return random_ranker(settings.model_copy(update={"models": models}), examples)
+
+
+def _onnx_calls(ranker: Ranker, user: Tensors, items: Tensors, folder: Path) -> dict[str, Call]:
+    """Return calls of one ranker as it is, compiled and under ONNX Runtime."""
+    from benchmarks.onnx_session import onnx_call
+
+    user_side, item_side = UserProgram(ranker).eval(), ItemsProgram(ranker).eval()
+    own = folder / "bare"
+    own.mkdir()
+    num = len(items["item_codes"])
+    many = {name: tensor.repeat_interleave(num, 0) for name, tensor in user.items()}
+    export_ranker(ranker, {**many, **items}, own)
+    user_package, package = (_compiled(own / f"{name}.pt2") for name in SIDES)
+    return {
+        f"{BARE}eager": lambda: item_side(user_side(user), items),
+        f"{BARE}compiled": lambda: package(user_package(user), items),
+        f"{BARE}onnx": onnx_call(user_side, item_side, user, items, own),
+    }
 
 
 def _stacked(tensor: Tensor) -> Tensor:
@@ -131,13 +158,13 @@ def _exported(ranker: Ranker, example: Tensors, folder: Path) -> tuple[str, ...]
 
 def _errors(calls: dict[str, Call]) -> dict[str, float]:
     """Return how far predictions are from eager's, of what gives one request's predictions."""
-    exact = calls["eager"]()
     outputs = {name: call() for name, call in calls.items()}
-    return {
-        name: float((output - exact).abs().max())
-        for name, output in outputs.items()
-        if isinstance(output, Tensor) and output.shape == exact.shape
-    }
+    errors = {}
+    for name, output in outputs.items():
+        exact = outputs[f"{BARE}eager" if name.startswith(BARE) else "eager"]
+        if isinstance(output, Tensor) and output.shape == exact.shape:
+            errors[name] = float((output - exact).abs().max())
+    return errors
 
 
 def _compiled(source: Path) -> Program:
@@ -167,10 +194,11 @@ def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return times against eager and ONNX Runtime, and a batched request's against a single one."""
     ms = {row["runtime"]: row["ms"] for row in rows}
     ratios = {"batched / single": ms[BATCHED] / TOGETHER / ms["compiled"]}
-    for rival in ("eager", "onnx"):
-        for name in ("compiled", "compiled bf16"):
-            if rival in ms:
-                ratios[f"{name} / {rival}"] = ms[name] / ms[rival]
+    pairs = [("compiled", "eager"), ("compiled bf16", "eager")]
+    pairs += [(f"{BARE}compiled", f"{BARE}{rival}") for rival in ("eager", "onnx")]
+    for name, rival in pairs:
+        if rival in ms:
+            ratios[f"{name} / {rival.removeprefix(BARE)}"] = ms[name] / ms[rival]
     return {name: round(ratio, 3) for name, ratio in ratios.items()}
 
 
