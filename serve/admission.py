@@ -144,7 +144,7 @@ class Admission:
     def _level(self, pressure: float, now_s: float) -> int:
         """Let the ladder move, and tell when it does."""
         before = self.ladder.level
-        above = self.pressure.utilization(max(before - 1, 0), now_s)
+        above = self.pressure.eased_utilization(max(before - 1, 0), now_s)
         level = self.ladder.observe(pressure, now_s, utilization_above=above)
         if level != before:
             steps = ", ".join(self.config.savings[:level]) or "full quality"

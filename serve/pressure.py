@@ -7,6 +7,8 @@ SMOOTHING = 0.1
 """Weight of one more request in the mean cost."""
 MEMORY_S = 5.0
 """Costs that were learned longer ago than this give way to the next request's."""
+EASING_S = 20.0
+"""What made a level dear may be over, as when a stage is back: so long ago, a third is believed."""
 RATE_WINDOW_S = 0.5
 TICK_S = 0.05
 
@@ -84,6 +86,16 @@ class Pressure:
     def utilization(self, level: int, now_s: float) -> float:
         """Return the share of this replica that all arrivals would take up at a level."""
         return self.rate(now_s) * self.cost_s(level)
+
+    def eased_utilization(self, level: int, now_s: float) -> float:
+        """Return `utilization`, believed less the longer ago the level's cost was learned."""
+        age_s = now_s - self._learned_s[self._known(level)]
+        return self.utilization(level, now_s) * math.exp(-age_s / EASING_S)
+
+    def _known(self, level: int) -> int:
+        """Return the next better level whose cost is known."""
+        better = range(level, -1, -1)
+        return next((one for one in better if self._costs_s[one] is not None), 0)
 
 
 class LoopLag:

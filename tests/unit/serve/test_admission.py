@@ -50,6 +50,8 @@ class Replica:
 
     config: OverloadConfig = OverloadConfig()
     max_in_flight: int = 10_000
+    stalled: tuple[float, float] = (0.0, 0.0)
+    """From when to when whatever is ranked takes the whole budget, as without any ranker."""
     now_s: float = 0.0
     refusals: Refusals = field(default_factory=Refusals)
 
@@ -77,10 +79,15 @@ class Replica:
                 served.append((arrival_s, None, 0.0))
                 continue
             if ticket.is_computed:
-                free_s = max(free_s, arrival_s) + COSTS_S[ticket.level]
+                free_s = max(free_s, arrival_s) + self.cost_s(ticket.level)
                 running.append((free_s, stack))
             served.append((arrival_s, ticket, free_s - arrival_s if ticket.is_computed else 0.0))
         return served
+
+    def cost_s(self, level: int) -> float:
+        """Return what a request of a level costs at the moment."""
+        is_stalled = self.stalled[0] <= self.now_s < self.stalled[1]
+        return OBJECTIVE_MS / 1000 if is_stalled and level < len(COSTS_S) - 1 else COSTS_S[level]
 
 
 def poisson(*phases: tuple[float, float]) -> list[float]:
@@ -125,6 +132,13 @@ def test_levels_do_not_flap_at_a_steady_overload() -> None:
     served = Replica().serve(poisson((150, 60)))
     levels = [ticket.level for s, ticket, _ in served if s > 5 and ticket and ticket.is_computed]
     assert np.count_nonzero(np.diff(levels)) <= 20
+
+
+def test_quality_is_back_soon_after_a_stage_that_was_missing() -> None:
+    served = Replica(stalled=(10.0, 16.0)).serve(poisson((10, 60)))
+    missed = [s for s, ticket, _ in served if ticket and ticket.reason]
+    assert 10 <= min(missed) < 11
+    assert max(missed) < 30
 
 
 def test_without_popular_items_what_overflows_is_refused() -> None:

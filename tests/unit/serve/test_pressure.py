@@ -1,11 +1,12 @@
 """Latency is foretold from what is in flight and what requests have cost."""
 
 import asyncio
+import math
 import time
 
 import pytest
 
-from serve.pressure import LoopLag, Pressure
+from serve.pressure import EASING_S, LoopLag, Pressure
 
 
 def test_nothing_is_foretold_before_anything_is_known() -> None:
@@ -60,6 +61,20 @@ def test_what_was_learned_long_ago_gives_way() -> None:
     pressure.learn(0, 0.0, latency_s=9.0, num_in_flight=1)
     pressure.learn(0, 60.0, latency_s=0.01, num_in_flight=1)
     assert pressure.cost_s(0) == pytest.approx(0.01, rel=0.01)
+
+
+def test_what_made_a_level_dear_is_believed_less_as_time_goes_by() -> None:
+    pressure = Pressure(3)
+    for number in range(200):
+        pressure.arrive(0.01 * number)
+    pressure.learn(0, 0.0, latency_s=0.5, num_in_flight=1)
+    pressure.learn(1, 2.0, latency_s=0.25, num_in_flight=1)
+    believed = [pressure.eased_utilization(1, now_s) for now_s in (2.0, 2.0 + EASING_S)]
+    full = [pressure.utilization(1, now_s) for now_s in (2.0, 2.0 + EASING_S)]
+    assert believed[0] == full[0] > 0
+    assert believed[1] == pytest.approx(full[1] / math.e)
+    unknown = pressure.eased_utilization(2, 2.0 + EASING_S)
+    assert unknown == believed[1], "as dear as the next better level, and as old"
 
 
 def test_the_rate_follows_arrivals_within_a_second_and_fades() -> None:
