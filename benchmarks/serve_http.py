@@ -61,7 +61,7 @@ def main(settings: ServeSettings, options: argparse.Namespace) -> None:
     rows = _rows(loads)
     result = {
         "benchmark": "serve_http",
-        **_ratios(rows),
+        **_ratios(loads),
         "recommender": settings.recommender,
         "bundle": bundle,
         "items": _num_items(settings),
@@ -131,7 +131,7 @@ def _rounds(
                 load = _load(servers[name].port, bodies, clients, options.seconds)
                 assert load["failures"] == 0, load
                 sys.stderr.write(f"round {number + 1}: {name} {load}\n")
-                yield {"server": name, **load}
+                yield {"server": name, "round": number, **load}
 
 
 def _load(port: int, bodies: Path, clients: int, seconds: float) -> dict[str, Any]:
@@ -156,11 +156,25 @@ def _rows(loads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return throughput at saturation, and the median latency of one client, against plain."""
-    alone = {row["server"]: row["p50_ms"] for row in rows if row["clients"] == 1}
-    best = {name: max(row["throughput"] for row in rows if row["server"] == name) for name in alone}
-    ratios = {"p50_ms": alone["serve"]}
+def _ratios(loads: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return throughput at saturation, and the median latency of one client, against plain.
+
+    Medians of the rounds' own ratios: within a round the machine's speed changes least.
+    """
+    rounds = sorted({load["round"] for load in loads})
+    by_round = [_ratios_of([load for load in loads if load["round"] == one]) for one in rounds]
+    ratios: dict[str, Any] = {
+        name: round(statistics.median(own[name] for own in by_round), 3) for name in by_round[0]
+    }
+    return ratios | {"ratios_by_round": by_round}
+
+
+def _ratios_of(loads: list[dict[str, Any]]) -> dict[str, float]:
+    alone = {load["server"]: load["p50_ms"] for load in loads if load["clients"] == 1}
+    best = {
+        name: max(load["throughput"] for load in loads if load["server"] == name) for name in alone
+    }
+    ratios = {"p50_ms": round(alone["serve"], 2)}
     for name in sorted(set(alone) - {"plain"}):
         prefix = "" if name == "serve" else f"{name}_"
         ratios[f"{prefix}throughput_ratio"] = round(best[name] / best["plain"], 3)
