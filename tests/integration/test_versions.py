@@ -26,8 +26,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 CHECKED = 40
 NEWCOMER, LIKE = "1000000", "7"
-# The two rankers are not to be told apart by an alarm.
-ROLLOUT = ("serve.rollout.mode=canary", "serve.rollout.share=0.3", "serve.rollout.max_drift=100")
+# The two rankers are not to be told apart by an alarm, nor a slow machine to degrade answers.
+ROLLOUT = (
+    "serve.budget=2s",
+    "serve.rollout.mode=canary",
+    "serve.rollout.share=0.3",
+    "serve.rollout.max_drift=100",
+)
 
 
 def versions(service: ServiceProcess) -> dict[str, Any]:
