@@ -57,12 +57,7 @@ def test_a_stage_without_a_replica_is_waited_for_within_the_budget(
         wait_for(lambda: bool(processes(service, "ServeReplica:tiny:ranker") - {only}))
         wait_for(lambda: clients.exchanges[-1].answer.get("degraded") is None)
     assert clients.statuses == {200}
-    told = {part for one in clients.degraded if one for part in one.split(", ")}
-    # Where its successor takes longer than a budget, what is late looks like overload.
-    assert {part for part in told if not part.startswith("overload: ")} <= {
-        "rank late",
-        "rank failed",
-    }
+    assert clients.degraded <= {None, "rank late", "rank failed"}
 
 
 @pytest.mark.skipif(not haproxy.environment(), reason="no HAProxy, or no Linux")
