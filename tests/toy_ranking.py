@@ -81,7 +81,12 @@ def toy_examples(
         for split in SPLITS:
             shard = _shard(schema, rows, items, users, random)
             shard.save(folder / "shards" / split / f"{partition:05d}")
-    manifest = {"id": "toy", "fingerprint": schema.fingerprint, "num_partitions": partitions}
+    manifest = {
+        "id": "toy",
+        "fingerprint": schema.fingerprint,
+        "num_partitions": partitions,
+        "dataset": {"users": USERS, "split": {"train": rows * partitions}},
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return Examples(folder)
 

@@ -103,7 +103,12 @@ def toy_examples(
         rows = range(1 + partition, len(timelines) + 1, partitions)
         chosen = {row: timelines[row - 1] for row in rows}
         _timelines(schema, chosen, random).save(folder / "timelines" / f"{partition:05d}")
-    manifest = {"id": "toy", "fingerprint": schema.fingerprint, "num_partitions": partitions}
+    manifest = {
+        "id": "toy",
+        "fingerprint": schema.fingerprint,
+        "num_partitions": partitions,
+        "dataset": {"users": len(timelines), "split": {"train": sum(seen)}},
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return Examples(folder)
 

@@ -75,9 +75,12 @@ class ModelTraining(Section):
 
 
 class RetrievalTraining(ModelTraining):
-    """`[train.retrieval]`: the two-tower model; `batch_size` counts windows of timelines."""
+    """`[train.retrieval]`: the two-tower model."""
 
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    """Windows of timelines of one worker's step. None is 128; on a log of which an epoch would then
+    have under 100 steps, the largest smaller power of two that leaves it so many, but not below
+    16: train/batch_size.py."""
     learning_rate: float = Field(default=5e-3, gt=0)
     warm_up: float = Field(default=0.05, ge=0, lt=1)
     decay: Literal["none", "cosine"] = "cosine"

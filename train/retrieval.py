@@ -14,6 +14,7 @@ from models.embedding import EmbeddingTable
 from models.two_tower import ItemTower, TwoTower, UserTower
 from models.two_tower_export import export_two_tower
 from models.two_tower_loss import TwoTowerLoss
+from train.batch_size import sized
 from train.config import TrainSettings
 from train.muon import Muon
 from train.objective import Batch
@@ -36,7 +37,7 @@ class RetrievalTrainee:
     """
 
     def __init__(self, settings: TrainSettings, examples: Examples) -> None:
-        self.training = settings.train.retrieval
+        self.training = sized(settings, examples).train.retrieval
         self.monitor: str = self.training.monitor
         self.exclude_seen = settings.retrieval.exclude_seen
         self.examples = examples

@@ -55,7 +55,9 @@ class RetrievalBatches:
 
     def num_steps(self, num_workers: int) -> int:
         """Return the steps of an epoch; at least one."""
-        return max(1, -(-len(self.windows) // (self.training.batch_size * num_workers)))
+        size = self.training.batch_size
+        assert size is not None, "the number of users gave it"
+        return max(1, -(-len(self.windows) // (size * num_workers)))
 
     def epoch(self, epoch: int, rank: int, num_workers: int) -> Iterator[Batch]:
         """Yield one worker's batches of one epoch."""

@@ -73,6 +73,18 @@ high = 5e-3
 log = true
 """
 
+TIMED = """
+[tune]
+model = "ranking"
+max_minutes = 0.5
+concurrent_trials = 1
+scheduler = "none"
+[tune.space."train.ranking.learning_rate"]
+low = 1e-4
+high = 1e-2
+log = true
+"""
+
 
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
@@ -193,3 +205,11 @@ def test_trials_at_a_time_have_workers_of_their_own_until_halving_ends_them(
     assert manifest["best"]["trial"] == default["trial"] == 1
     assert (last["status"], last["epochs"]) == ("stopped", 1)
     assert all(trial["reason"] is None for trial in manifest["trials"])
+
+
+def test_the_time_that_a_sweep_has_ends_trials_that_would_go_on(cluster: None, root: Path) -> None:
+    endless = ["train.ranking.epochs=100000", "train.ranking.patience=100000"]
+    manifest = carry_out(planned(TIMED, root, *endless))
+    (trial,) = manifest["trials"]
+    assert (trial["status"], trial["reason"]) == ("stopped", None)
+    assert trial["value"] == max(trial["curve"]) == manifest["best"]["value"]

@@ -17,7 +17,6 @@ LOG = Log(users=600, items=300, events=20)
 FIRST_EVENTS = 3
 SHARE_WITHHELD = 0.1
 SURFACES = 5
-TRAINING = {"retrieval": {"epochs": 8, "batch_size": 64}}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def figures_of(root: Path, events: pl.DataFrame, context: Sequence[str] = ()) ->
     columns = [pa.field(name, pa.string()) for name in ("split", *context)]
     table: pa.Table = events.to_arrow().cast(pa.schema([*LOG.table().schema, *columns]))
     features = {"split": {"kind": "column"}, "context": list(context)}
-    return trained_figures(root, LOG.adapter(table), features=features, train=TRAINING)
+    return trained_figures(root, LOG.adapter(table), features=features)
 
 
 def test_withheld_items_are_found_by_their_attributes(tmp_path: Path, events: pl.DataFrame) -> None:

@@ -16,22 +16,20 @@ LEARNED = 0.5
 """Of what a user's own rates by topic know, the share that the ranker has to find by itself."""
 
 LOGS = {
-    "small catalogue": (Log(users=400, items=60, events=12, topics=6), 16),
-    "sparse, 40 k items": (Log(users=600, items=40_000, events=16, topics=200), 3),
-    "five events a user": (Log(users=1200, items=200, events=5), 16),
-    "no attributes": (Log(users=600, items=200, events=20, has_attributes=False), 20),
-    "order only": (Log(users=600, items=200, events=20, has_time=False), 8),
+    "small catalogue": Log(users=400, items=60, events=12, topics=6),
+    "sparse, 40 k items": Log(users=600, items=40_000, events=16, topics=200),
+    "five events a user": Log(users=1200, items=200, events=5),
+    "no attributes": Log(users=600, items=200, events=20, has_attributes=False),
+    "order only": Log(users=600, items=200, events=20, has_time=False),
 }
-"""Each with the epochs that its few events need."""
 
 
 @pytest.fixture(scope="module", params=LOGS.values(), ids=LOGS.keys())
 def figures(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    log, epochs = request.param
-    training = {"retrieval": {"epochs": epochs, "batch_size": 64}}
-    return trained_figures(tmp_path_factory.mktemp("log"), log.adapter(), train=training)
+    log: Log = request.param
+    return trained_figures(tmp_path_factory.mktemp("log"), log.adapter())
 
 
 def test_the_two_towers_beat_popularity(figures: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ def test_one_pass_over_a_timeline_gives_what_each_request_gets(
     """The planted ties count: an event must not see another one of its own instant."""
     examples = toy(tmp_path, has_time=has_time)
     model = two_tower(examples, CONFIG.model_copy(update={"encoder": encoder}))
-    batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=False)
+    batches = RetrievalBatches(examples, RetrievalTraining(batch_size=8), exclude_seen=False)
     batch = tensors(batches.batch(batches.windows, np.random.default_rng(0)))
     with torch.inference_mode():
         encoded = model.items(batch["item_codes"], batch["item_multi"], batch["item_numbers"])
@@ -222,7 +222,7 @@ VARIANTS = (
 def test_every_parameter_takes_part_in_a_step(tmp_path: Path, variant: dict[str, object]) -> None:
     examples = toy(tmp_path)
     model = TwoTowerLoss(two_tower(examples, CONFIG.model_copy(update=variant)))
-    batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=True)
+    batches = RetrievalBatches(examples, RetrievalTraining(batch_size=8), exclude_seen=True)
     loss, parts = model(next(batches.epoch(0, 0, 1)))
     loss.backward()
     assert loss.ndim == 0
@@ -253,7 +253,7 @@ def test_a_step_does_not_see_what_follows_the_target(tmp_path: Path) -> None:
     for number, future in enumerate(futures):
         examples = toy_examples(tmp_path / str(number), [[*past, *future]], partitions=1)
         model = two_tower(examples)
-        batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=False)
+        batches = RetrievalBatches(examples, RetrievalTraining(batch_size=8), exclude_seen=False)
         batch = tensors(batches.batch(batches.windows, np.random.default_rng(0)))
         with torch.inference_mode():
             encoded = model.items(batch["item_codes"], batch["item_multi"], batch["item_numbers"])

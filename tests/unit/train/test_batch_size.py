@@ -6,8 +6,10 @@ from typing import Any, cast
 import pytest
 
 from features.examples import Examples
-from train.batch_size import EPOCH_STEPS, LARGEST, SMALLEST, fitting_batch_size, sized
-from train.config import RankingTraining, TrainSettings
+from train.batch_size import EPOCH_STEPS, IMPRESSIONS, WINDOWS, sized
+from train.config import RankingTraining, RetrievalTraining, TrainConfig, TrainSettings
+
+SMALLEST, LARGEST = IMPRESSIONS
 
 VALUES: dict[str, Any] = {
     "recommender": "toy",
@@ -16,10 +18,18 @@ VALUES: dict[str, Any] = {
 }
 
 
-def sized_for(rows: int, **train: Any) -> RankingTraining:
+def trainings_for(rows: int, users: int, **train: Any) -> TrainConfig:
     settings = TrainSettings.model_validate({**VALUES, "train": train})
-    examples = SimpleNamespace(manifest={"dataset": {"split": {"train": rows}}})
-    return sized(settings, cast(Examples, examples)).train.ranking
+    manifest = {"dataset": {"users": users, "split": {"train": rows}}}
+    return sized(settings, cast(Examples, SimpleNamespace(manifest=manifest))).train
+
+
+def sized_for(rows: int, **train: Any) -> RankingTraining:
+    return trainings_for(rows, 1, **train).ranking
+
+
+def retrieval_for(users: int, **train: Any) -> RetrievalTraining:
+    return trainings_for(1, users, **train).retrieval
 
 
 @pytest.mark.parametrize(
@@ -35,12 +45,12 @@ def sized_for(rows: int, **train: Any) -> RankingTraining:
     ],
 )
 def test_an_epoch_has_its_steps_where_the_rows_allow(rows: int, size: int) -> None:
-    assert fitting_batch_size(rows, 1) == size
+    assert IMPRESSIONS.fitting(rows, 1) == size
 
 
 def test_several_workers_share_the_steps_of_an_epoch() -> None:
-    assert fitting_batch_size(EPOCH_STEPS * LARGEST, 2) == LARGEST // 2
-    assert fitting_batch_size(EPOCH_STEPS * LARGEST * 3, 3) == LARGEST
+    assert IMPRESSIONS.fitting(EPOCH_STEPS * LARGEST, 2) == LARGEST // 2
+    assert IMPRESSIONS.fitting(EPOCH_STEPS * LARGEST * 3, 3) == LARGEST
 
 
 def test_the_size_of_a_worker_s_batch_is_filled_in() -> None:
@@ -65,3 +75,11 @@ def test_tables_learn_faster_in_the_smaller_batches_of_all_workers() -> None:
 def test_a_large_log_is_learned_as_the_config_says() -> None:
     assert sized_for(150_000) == RankingTraining(batch_size=LARGEST)
     assert sized_for(150_000, num_workers=2) == RankingTraining(batch_size=LARGEST // 2)
+
+
+def test_windows_are_as_many_as_users() -> None:
+    assert retrieval_for(12_800) == RetrievalTraining(batch_size=128)
+    assert retrieval_for(12_799) == RetrievalTraining(batch_size=64)
+    assert retrieval_for(12_800, num_workers=2) == RetrievalTraining(batch_size=64)
+    assert retrieval_for(3) == RetrievalTraining(batch_size=WINDOWS.smallest)
+    assert retrieval_for(3, retrieval={"batch_size": 500}) == RetrievalTraining(batch_size=500)

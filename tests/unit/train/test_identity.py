@@ -19,7 +19,7 @@ VALUES: dict[str, Any] = {
 def id_of(model: ModelName, examples_id: str = "e", *, rows: int = 1_000_000, **train: Any) -> str:
     settings = TrainSettings.model_validate({**VALUES, "train": train})
     examples = SimpleNamespace(
-        manifest={"id": examples_id, "dataset": {"split": {"train": rows}}},
+        manifest={"id": examples_id, "dataset": {"users": rows, "split": {"train": rows}}},
         schema=SimpleNamespace(fingerprint="f"),
     )
     return trained_id(identity(settings, model, cast(Examples, examples)))

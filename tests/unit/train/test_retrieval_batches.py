@@ -155,7 +155,7 @@ def test_what_a_user_had_is_barred_only_where_answers_leave_it_out(tmp_path: Pat
     timeline = [Event(3, 10), Event(5, 20), Event(3, 30), Event(7, 40)]
     examples = toy_examples(tmp_path, [timeline], partitions=1)
     for exclude_seen in (True, False):
-        batches = RetrievalBatches(examples, RetrievalTraining(), exclude_seen=exclude_seen)
+        batches = RetrievalBatches(examples, TRAINING, exclude_seen=exclude_seen)
         batch = batches.batch(batches.windows, np.random.default_rng(0))
         assert ("barred" in batch) == exclude_seen
         if exclude_seen:
