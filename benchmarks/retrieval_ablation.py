@@ -1,17 +1,18 @@
 """What each part of two-tower retrieval is worth: variants on the same budget of CPU time.
 
-    .venv/bin/python -m benchmarks.retrieval_ablation CONFIG [--minutes 10] [--seeds 0 1 2]
-        [--only VARIANT ...] [--set section.key=value ...]
+    .venv/bin/python -m benchmarks.retrieval_ablation CONFIG [--minutes 10] [--epochs N]
+        [--seeds 0 1 2] [--only VARIANT ...] [--set section.key=value ...]
 
 CONFIG's data must be prepared (`python -m features CONFIG`). A run trains in this process and is
-judged on validation users: the test split decides nothing here. How many epochs fit the budget is
-measured before each run, so that every variant's learning rate comes down within it. Results are
-kept run by run: the same command goes on where it was interrupted, another config begins anew.
+judged on validation users: the test split decides nothing here. How many epochs come nearest to the
+budget is measured before each run, so that every variant's learning rate comes down within it;
+`--epochs` gives them to variants that cost the same, which a busy machine would tell apart.
+Results are kept run by run: the same command goes on where it was interrupted, another config
+begins anew.
 """
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -84,7 +85,7 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
         for name in options.only or VARIANTS:
             asked = of_config | {"variant": name, "seed": seed, "minutes": options.minutes}
             if not any(asked.items() <= result.items() for result in kept):
-                figures = _figures(varied(settings, name, seed), examples, asked)
+                figures = _figures(varied(settings, name, seed), examples, asked, options.epochs)
                 kept.append(asked | {"overrides": overrides} | figures)
                 _keep(kept)
     ours = [result for result in kept if of_config.items() <= result.items()]
@@ -110,10 +111,12 @@ def varied(settings: TrainSettings, name: str, seed: int) -> TrainSettings:
     return TrainSettings.model_validate(values)
 
 
-def _figures(settings: TrainSettings, examples: Examples, asked: Result) -> Result:
+def _figures(
+    settings: TrainSettings, examples: Examples, asked: Result, epochs: int | None
+) -> Result:
     """Train for the budget and judge the best weights on the validation split."""
     training = settings.train.retrieval
-    epochs = _fitting_epochs(settings, examples, asked["minutes"])
+    epochs = epochs or _fitting_epochs(settings, examples, asked["minutes"])
     planned = training.model_copy(update={"epochs": epochs, "patience": epochs})
     trainee = _built(settings, examples)
     started = time.process_time()
@@ -131,7 +134,7 @@ def _figures(settings: TrainSettings, examples: Examples, asked: Result) -> Resu
 
 
 def _fitting_epochs(settings: TrainSettings, examples: Examples, minutes: float) -> int:
-    """Measure a few steps; return the epochs that take the budget, at least one."""
+    """Measure a few steps; return the epochs that come nearest to the budget, at least one."""
     update = {"max_minutes": PROBE_MINUTES, "epochs": 1}
     probe: RetrievalTraining = settings.train.retrieval.model_copy(update=update)
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +142,7 @@ def _fitting_epochs(settings: TrainSettings, examples: Examples, minutes: float)
         started = time.process_time()
         run.train_epoch()
     seconds_per_step = (time.process_time() - started) / run.position.total_steps
-    return max(1, math.floor(minutes * 60 / (seconds_per_step * run.num_steps)))
+    return max(1, round(minutes * 60 / (seconds_per_step * run.num_steps)))
 
 
 def _built(settings: TrainSettings, examples: Examples) -> RetrievalTrainee:
@@ -184,6 +187,7 @@ def _spread(values: Sequence[float]) -> str:
 if __name__ == "__main__":
     command = parser("benchmarks.retrieval_ablation", "Compare variants of two-tower retrieval.")
     command.add_argument("--minutes", type=float, default=10.0, help="CPU time of a run's training")
+    command.add_argument("--epochs", type=int, help="of a run; measured unless given")
     command.add_argument("--seeds", type=int, nargs="+", default=[0])
     command.add_argument("--only", nargs="+", choices=tuple(VARIANTS), metavar="VARIANT")
     command.add_argument("--threads", type=int, default=1)
