@@ -23,9 +23,10 @@ serve: setup ## keep the service of CONFIG=configs/NAME.toml up
 
 # Modules keep to one process for their fixtures' sake. All tests run even where some have failed.
 test: setup ## every test but the long quality runs
-	@$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
-		-m 'not alone and not long and not gpu'; beside=$$?; \
-	$(PYTHON) -m pytest -m 'alone and not long and not gpu' && exit $$beside
+	@TEST_ARTIFACTS=$$(mktemp -d); export TEST_ARTIFACTS; trap 'rm -rf "$$TEST_ARTIFACTS"' EXIT; \
+	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
+		-m 'not alone and not long'; beside=$$?; \
+	$(PYTHON) -m pytest -m 'alone and not long' && exit $$beside
 
 check: setup ## lint, format, types and import contracts; changes nothing
 	$(VENV)/bin/ruff check $(FOLDERS)
@@ -41,7 +42,7 @@ bench: setup ## measure what takes minutes, or BENCH="NAME ..." (BENCH=--list na
 	$(PYTHON) -m benchmarks $(BENCH)
 
 quality: setup ## the long quality floors on real data
-	$(PYTHON) -m pytest tests/quality -m 'not gpu'
+	$(PYTHON) -m pytest tests/quality
 
 clean: ## remove what tools leave behind, keep artifacts and .venv
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,15 @@ TINY = ROOT / "tests" / "tiny.toml"
 COMMAND_TIMEOUT_S = 3_600  # no measure of speed: a hang ends, a long training does not
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 def run_command(
     folder: str, *arguments: str, config: Path = TINY
 ) -> subprocess.CompletedProcess[str]:
@@ -49,12 +58,17 @@ def succeed(folder: str, arguments: Sequence[str], config: Path = TINY) -> None:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder that `make` has filled; test processes side by side have copies of one."""
+    """Return a folder that `make` has filled; the processes of one `make test` have copies of one.
+
+    They find it under `TEST_ARTIFACTS`; without that, processes side by side do in their parent's
+    folder.
+    """
     own = factory.mktemp(name)
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    shared = os.environ.get("TEST_ARTIFACTS")
+    if shared is None and "PYTEST_XDIST_WORKER" not in os.environ:
         make(own)
         return own
-    first = factory.getbasetemp().parent / name
+    first = (Path(shared) if shared else factory.getbasetemp().parent) / name
     is_made = first.with_suffix(".made")
     with first.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
