@@ -120,6 +120,7 @@ class Fit:
                 figures |= self.objective.validate()
         value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))
         done = self.position.step
+        self._tick()
         is_best = self.position.close_epoch(figures, value, self.training)
         self._tell(self._progress(done, figures, is_epoch=True, is_best=is_best))
         self.meter = Meter()

@@ -21,7 +21,7 @@ class Position:
     best_epoch: int = 0
     is_over: bool = False
     curves: list[dict[str, float]] = field(default_factory=list)
-    """The figures of every epoch done."""
+    """The figures of every epoch done, and the seconds of training until then."""
 
     def advance(self) -> None:
         """Count a step."""
@@ -32,7 +32,7 @@ class Position:
         """Count an epoch with its validation figure; return whether it is the best yet."""
         self.epoch += 1
         self.step = 0
-        self.curves.append({"epoch": self.epoch, **figures})
+        self.curves.append({"epoch": self.epoch, "seconds": round(self.seconds, 3), **figures})
         is_best = value > self.best_value or self.best_epoch == 0
         if is_best:
             self.best_value, self.best_epoch = value, self.epoch

@@ -55,6 +55,9 @@ def test_training_learns_the_law(runtime: PlainRuntime) -> None:
     weight = objective.model.get_parameter("layer.weight")
     assert torch.allclose(weight[0], torch.arange(1.0, 9.0), atol=0.05)
     assert [figures["epoch"] for figures in position.curves] == list(range(1, 41))
+    seconds = [figures["seconds"] for figures in position.curves]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[-1] <= round(position.seconds, 3)
 
 
 def test_training_stops_when_validation_stays_worse(runtime: PlainRuntime) -> None:
