@@ -119,8 +119,8 @@ class Fit:
             with self.average.applied(), torch.no_grad(), precise:
                 figures |= self.objective.validate()
         value = self.runtime.agree(figures.get(self.objective.monitor, math.nan))
-        done = self.position.step
         self._tick()
+        done = self.position.step
         is_best = self.position.close_epoch(figures, value, self.training)
         self._tell(self._progress(done, figures, is_epoch=True, is_best=is_best))
         self.meter = Meter()
@@ -226,9 +226,8 @@ class Fit:
             raise InputError(f"the loss is not finite in {where} {self.training.learning_rate}")
 
     def _means(self) -> dict[str, float]:
-        means = sorted(self.meter.means().items())
-        rate = self.meter.rate * self.runtime.num_workers
-        return {**{name: self.runtime.mean(value) for name, value in means}, "samples/s": rate}
+        means = {name: self.runtime.mean(m) for name, m in sorted(self.meter.means().items())}
+        return {**means, "samples/s": self.meter.rate * self.runtime.num_workers}
 
     def _progress(
         self, step: int, figures: dict[str, float], *, is_epoch: bool = False, is_best: bool = False
