@@ -24,6 +24,7 @@ serve: setup ## keep the service of CONFIG=configs/NAME.toml up
 # Modules keep to one process for their fixtures' sake. All tests run even where some have failed.
 test: setup ## every test but the long quality runs
 	@TEST_ARTIFACTS=$$(mktemp -d); export TEST_ARTIFACTS; trap 'rm -rf "$$TEST_ARTIFACTS"' EXIT; \
+	trap 'exit 130' INT TERM; \
 	$(PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
 		-m 'not alone and not long'; beside=$$?; \
 	$(PYTHON) -m pytest -m 'alone and not long' && exit $$beside

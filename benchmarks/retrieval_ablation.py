@@ -7,8 +7,8 @@ CONFIG's data must be prepared (`python -m features CONFIG`). A run trains in th
 judged on validation users: the test split decides nothing here. How many epochs come nearest to the
 budget is measured before each run, so that every variant's learning rate comes down within it;
 `--epochs` gives them to variants that cost the same, which a busy machine would tell apart.
-Results are kept run by run: the same command goes on where it was interrupted, another config
-begins anew.
+Results are kept run by run: the same command goes on where it was interrupted, other epochs take a
+run's place, another config begins anew.
 """
 
 import argparse
@@ -84,8 +84,10 @@ def main(settings: TrainSettings, options: argparse.Namespace) -> None:
     for seed in options.seeds:
         for name in options.only or VARIANTS:
             asked = of_config | {"variant": name, "seed": seed, "minutes": options.minutes}
-            if not any(asked.items() <= result.items() for result in kept):
+            wanted = asked | ({"epochs": options.epochs} if options.epochs else {})
+            if not any(wanted.items() <= result.items() for result in kept):
                 figures = _figures(varied(settings, name, seed), examples, asked, options.epochs)
+                kept = [result for result in kept if not asked.items() <= result.items()]
                 kept.append(asked | {"overrides": overrides} | figures)
                 _keep(kept)
     ours = [result for result in kept if of_config.items() <= result.items()]

@@ -85,7 +85,7 @@ def toy_examples(
         "id": "toy",
         "fingerprint": schema.fingerprint,
         "num_partitions": partitions,
-        "dataset": {"users": USERS, "split": {"train": rows * partitions}},
+        "dataset": {"split": {"train": rows * partitions}},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return Examples(folder)

@@ -107,7 +107,7 @@ def toy_examples(
         "id": "toy",
         "fingerprint": schema.fingerprint,
         "num_partitions": partitions,
-        "dataset": {"users": len(timelines), "split": {"train": sum(seen)}},
+        "dataset": {"split": {"train": sum(seen)}},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return Examples(folder)

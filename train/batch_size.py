@@ -4,6 +4,7 @@ from typing import NamedTuple, TypeVar
 
 from features.examples import Examples
 from train.config import RankingTraining, RetrievalTraining, TrainSettings
+from train.windows import count
 
 EPOCH_STEPS = 100
 """Steps that an epoch should have; a log too small for them is learned in smaller ones."""
@@ -17,10 +18,10 @@ class Bounds(NamedTuple):
     smallest: int
     largest: int
 
-    def fitting(self, count: int, num_workers: int) -> int:
-        """Return one worker's part, the largest power of two that leaves an epoch its steps."""
+    def fitting(self, examples: int, num_workers: int) -> int:
+        """Return the largest power of two that leaves an epoch of all workers its steps."""
         size = self.largest
-        while size > self.smallest and count // (size * num_workers) < EPOCH_STEPS:
+        while size > self.smallest and examples // (size * num_workers) < EPOCH_STEPS:
             size //= 2
         return size
 
@@ -31,31 +32,31 @@ WINDOWS = Bounds(smallest=16, largest=128)
 
 def sized(settings: AnySettings, examples: Examples) -> AnySettings:
     """Fill in the batch sizes that were left open, and the rate of the ranker's tables."""
-    train, dataset = settings.train, examples.manifest["dataset"]
+    train = settings.train
     num_workers = max(train.num_workers, 1)
-    return settings.model_copy(
-        update={
-            "train": train.model_copy(
-                update={
-                    "retrieval": _retrieval(train.retrieval, dataset["users"], num_workers),
-                    "ranking": _ranking(train.ranking, dataset["split"]["train"], num_workers),
-                }
-            )
-        }
-    )
+    trainings = {
+        "retrieval": _retrieval(train.retrieval, examples, num_workers),
+        "ranking": _ranking(train.ranking, examples, num_workers),
+    }
+    return settings.model_copy(update={"train": train.model_copy(update=trainings)})
 
 
-def _retrieval(training: RetrievalTraining, num_users: int, num_workers: int) -> RetrievalTraining:
-    """Fill in the size; most users' timelines are one window."""
+def _retrieval(
+    training: RetrievalTraining, examples: Examples, num_workers: int
+) -> RetrievalTraining:
+    """Fill in the size."""
     if training.batch_size is not None:
         return training
-    return training.model_copy(update={"batch_size": WINDOWS.fitting(num_users, num_workers)})
+    timelines = (examples.timelines(p) for p in range(examples.num_partitions))
+    num_windows = count(timelines, examples.schema.history_length)
+    return training.model_copy(update={"batch_size": WINDOWS.fitting(num_windows, num_workers)})
 
 
-def _ranking(training: RankingTraining, num_rows: int, num_workers: int) -> RankingTraining:
+def _ranking(training: RankingTraining, examples: Examples, num_workers: int) -> RankingTraining:
     """Fill in the size, and the tables' rate: a small log has few steps to place their rows in."""
     if training.batch_size is not None:
         return training
+    num_rows = examples.manifest["dataset"]["split"]["train"]
     size = IMPRESSIONS.fitting(num_rows, num_workers)
     rate = training.embedding_learning_rate
     if rate is None and size * num_workers < IMPRESSIONS.largest:

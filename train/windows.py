@@ -1,5 +1,6 @@
 """Windows over users' training positives: what one row of a two-tower batch reads and predicts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,7 @@ class Positives:
     def of(cls, timelines: Timelines) -> "Positives":
         """Pick the events of the training split; others may lie between them."""
         is_train = np.asarray(timelines.split) == TRAIN
-        before = np.concatenate([[0], np.cumsum(is_train)])
-        offsets = before[timelines.offsets]
+        offsets = _offsets_among(is_train, timelines)
         positions = np.flatnonzero(is_train)
         return cls(timelines, positions, offsets, _first_of_pair(timelines, positions, offsets))
 
@@ -80,15 +80,34 @@ def cut(partitions: list[Positives], length: int) -> Windows:
     return Windows(*(np.concatenate(column) for column in columns))
 
 
+def count(timelines: Iterable[Timelines], length: int) -> int:
+    """Return how many windows `cut` makes of the timelines, without making them."""
+    total = 0
+    for part in timelines:
+        offsets = _offsets_among(np.asarray(part.split) == TRAIN, part)
+        total += int(_num_windows(np.diff(offsets), length).sum())
+    return total
+
+
+def _offsets_among(is_train: npt.NDArray[np.bool_], timelines: Timelines) -> Index:
+    """Return where each user's training positives begin among all of them."""
+    before = np.concatenate([[0], np.cumsum(is_train)])
+    offsets: Index = before[timelines.offsets]
+    return offsets
+
+
+def _num_windows(sizes: Index, length: int) -> Index:
+    """Return the windows of timelines with so many positives."""
+    stride = length + 1 - length // 4
+    return np.where(sizes > 0, 1 + np.maximum(sizes - length - 1 + stride - 1, 0) // stride, 0)
+
+
 def _cut_one(number: int, positives: Positives, length: int) -> tuple[Index, ...]:
     overlap = length // 4
     stride = length + 1 - overlap
     starts, ends = positives.offsets[:-1], positives.offsets[1:]
-    sizes = ends - starts
-    num_windows = np.where(
-        sizes > 0, 1 + np.maximum(sizes - length - 1 + stride - 1, 0) // stride, 0
-    )
-    timeline = np.repeat(np.arange(len(sizes)), num_windows)
+    num_windows = _num_windows(ends - starts, length)
+    timeline = np.repeat(np.arange(len(starts)), num_windows)
     back = np.arange(len(timeline)) - np.repeat(np.cumsum(num_windows) - num_windows, num_windows)
     start = starts[timeline]
     end = ends[timeline] - back * stride

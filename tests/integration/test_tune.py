@@ -72,18 +72,7 @@ low = 1e-9
 high = 5e-3
 log = true
 """
-
-TIMED = """
-[tune]
-model = "ranking"
-max_minutes = 0.5
-concurrent_trials = 1
-scheduler = "none"
-[tune.space."train.ranking.learning_rate"]
-low = 1e-4
-high = 1e-2
-log = true
-"""
+TIMED = SPACE.replace("trials = 3", "max_minutes = 0.5")
 
 
 @pytest.fixture

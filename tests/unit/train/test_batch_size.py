@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from features.examples import Examples
@@ -18,18 +19,29 @@ VALUES: dict[str, Any] = {
 }
 
 
-def trainings_for(rows: int, users: int, **train: Any) -> TrainConfig:
+HISTORY = 50
+
+
+def trainings_for(rows: int, users: int, positives: int, **train: Any) -> TrainConfig:
     settings = TrainSettings.model_validate({**VALUES, "train": train})
-    manifest = {"dataset": {"users": users, "split": {"train": rows}}}
-    return sized(settings, cast(Examples, SimpleNamespace(manifest=manifest))).train
+    timelines = SimpleNamespace(
+        split=np.zeros(users * positives, np.uint8), offsets=np.arange(users + 1) * positives
+    )
+    examples = SimpleNamespace(
+        manifest={"dataset": {"split": {"train": rows}}},
+        schema=SimpleNamespace(history_length=HISTORY),
+        num_partitions=1,
+        timelines=lambda partition: timelines,
+    )
+    return sized(settings, cast(Examples, examples)).train
 
 
 def sized_for(rows: int, **train: Any) -> RankingTraining:
-    return trainings_for(rows, 1, **train).ranking
+    return trainings_for(rows, 1, 1, **train).ranking
 
 
-def retrieval_for(users: int, **train: Any) -> RetrievalTraining:
-    return trainings_for(1, users, **train).retrieval
+def retrieval_for(users: int, positives: int = HISTORY, **train: Any) -> RetrievalTraining:
+    return trainings_for(1, users, positives, **train).retrieval
 
 
 @pytest.mark.parametrize(
@@ -77,9 +89,11 @@ def test_a_large_log_is_learned_as_the_config_says() -> None:
     assert sized_for(150_000, num_workers=2) == RankingTraining(batch_size=LARGEST // 2)
 
 
-def test_windows_are_as_many_as_users() -> None:
+def test_the_two_tower_s_size_goes_by_the_windows_of_the_timelines() -> None:
     assert retrieval_for(12_800) == RetrievalTraining(batch_size=128)
     assert retrieval_for(12_799) == RetrievalTraining(batch_size=64)
     assert retrieval_for(12_800, num_workers=2) == RetrievalTraining(batch_size=64)
     assert retrieval_for(3) == RetrievalTraining(batch_size=WINDOWS.smallest)
     assert retrieval_for(3, retrieval={"batch_size": 500}) == RetrievalTraining(batch_size=500)
+    assert retrieval_for(100, positives=10_000) == RetrievalTraining(batch_size=128)
+    assert retrieval_for(12_800, positives=0) == RetrievalTraining(batch_size=WINDOWS.smallest)

@@ -19,8 +19,9 @@ VALUES: dict[str, Any] = {
 def id_of(model: ModelName, examples_id: str = "e", *, rows: int = 1_000_000, **train: Any) -> str:
     settings = TrainSettings.model_validate({**VALUES, "train": train})
     examples = SimpleNamespace(
-        manifest={"id": examples_id, "dataset": {"users": rows, "split": {"train": rows}}},
-        schema=SimpleNamespace(fingerprint="f"),
+        manifest={"id": examples_id, "dataset": {"split": {"train": rows}}},
+        schema=SimpleNamespace(fingerprint="f", history_length=50),
+        num_partitions=0,
     )
     return trained_id(identity(settings, model, cast(Examples, examples)))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.timelines import SPLITS, Timelines
-from train.windows import Positives, cut
+from train.windows import Positives, count, cut
 
 
 def timelines_of(sizes: list[int], *, every_third_is_test: bool = False) -> Timelines:
@@ -31,8 +31,9 @@ def timelines_of(sizes: list[int], *, every_third_is_test: bool = False) -> Time
 )
 @settings(max_examples=80, deadline=None)
 def test_every_event_is_a_target_once(partitions: list[list[int]], length: int) -> None:
-    positives = [Positives.of(timelines_of(sizes)) for sizes in partitions]
-    windows = cut(positives, length)
+    timelines = [timelines_of(sizes) for sizes in partitions]
+    windows = cut([Positives.of(part) for part in timelines], length)
+    assert len(windows) == count(timelines, length)
     for number, sizes in enumerate(partitions):
         counts = np.zeros(sum(sizes), np.int64)
         for k in np.flatnonzero(windows.partition == number):
